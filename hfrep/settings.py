@@ -1,0 +1,126 @@
+"""Settings: frozen dataclasses filled from a YAML file and from flags.
+
+Precedence is field default < ``--config file.yaml`` < flag. Parsing is `transformers.HfArgumentParser`; what is added
+is that abbreviations are refused, that an unknown key names its nearest neighbour, and that every mistake is one
+sentence. A setting has one of three kinds, which decide what a resumed run may change:
+
+- ``identity``: part of what the run *is*; a resume that differs is refused;
+- ``schedule``: how long the run lasts and how it gets there; may change only with ``--extend``;
+- ``operation``: logging, processes, sizes that fit in memory; free.
+"""
+
+import copy
+import dataclasses
+import difflib
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+import yaml
+from transformers import HfArgumentParser
+
+from hfrep.errors import ConfigError
+
+Kind = Literal["identity", "schedule", "operation"]
+
+
+def setting(default: Any, help: str, *, kind: Kind = "identity", aliases: Sequence[str] = ()) -> Any:
+    """A dataclass field with its meaning and unit (``help``), its kind, and the other names it answers to."""
+    metadata = {"help": help, "kind": kind, "aliases": [f"--{alias}" for alias in aliases]}
+    if isinstance(default, list):
+        return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def parse(*groups: type, argv: Sequence[str] | None = None, description: str | None = None) -> tuple[Any, ...]:
+    """Fill one instance of each dataclass in `groups` from ``--config`` and flags; `argv` defaults to the command line.
+
+    Raises:
+        ConfigError: an unknown key, a value of the wrong type, an unreadable file.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = _Parser(groups, description=description, allow_abbrev=False)
+    parser.add_argument("--config", help="YAML file with any of these settings; a flag overrides it")
+    file = _config_file(arguments)
+    if file is not None:
+        arguments = [*_flags_from(file, parser), *arguments]
+    *filled, namespace, unknown = parser.parse_args_into_dataclasses(
+        arguments, return_remaining_strings=True, look_for_args_file=False
+    )
+    if unknown:
+        raise _unknown_key(unknown[0], "the command line", parser)
+    return tuple(filled)
+
+
+def as_dict(groups: Sequence[Any], kind: Kind | None = None) -> dict[str, Any]:
+    """All settings of the filled dataclasses `groups`, or those of one kind, by name."""
+    return {
+        field.name: getattr(group, field.name)
+        for group in groups
+        for field in dataclasses.fields(group)
+        if kind is None or field.metadata["kind"] == kind
+    }
+
+
+def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
+    """``name: stored → given`` for each key of `theirs` whose value in `ours` is another."""
+    return [f"{name}: {theirs[name]} → {ours.get(name)}" for name in theirs if ours.get(name) != theirs[name]]
+
+
+class _Parser(HfArgumentParser):
+    @staticmethod
+    def _parse_dataclass_field(parser: Any, field: "dataclasses.Field[Any]") -> None:
+        # HfArgumentParser hands all metadata to argparse, which does not know `kind`.
+        field = copy.copy(field)
+        field.metadata = {key: value for key, value in field.metadata.items() if key != "kind"}  # type: ignore[assignment]
+        HfArgumentParser._parse_dataclass_field(parser, field)
+
+    def flags(self) -> list[str]:
+        return [name for name in self._option_string_actions if name.startswith("--")]
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(
+            where="the command line",
+            expected="settings as --help lists them",
+            found=message,
+            do="correct that setting",
+        )
+
+
+def _config_file(arguments: Sequence[str]) -> Path | None:
+    for position, argument in enumerate(arguments):
+        if argument == "--config" and position + 1 < len(arguments):
+            return Path(arguments[position + 1])
+        if argument.startswith("--config="):
+            return Path(argument.removeprefix("--config="))
+    return None
+
+
+def _flags_from(file: Path, parser: _Parser) -> Iterator[str]:
+    """The file's settings as flags, so that one parser checks both alike."""
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        found = " ".join(str(error).split())
+        raise ConfigError(where=str(file), expected="a YAML file", found=found, do="correct --config") from None
+    if not isinstance(content, dict):
+        found = type(content).__name__
+        raise ConfigError(where=str(file), expected="`name: value` lines", found=found, do="correct the file")
+    for name, value in content.items():
+        if f"--{name}" not in parser.flags():
+            raise _unknown_key(f"--{name}", str(file), parser)
+        if value is None:
+            continue
+        yield f"--{name}"
+        yield from (str(item) for item in value) if isinstance(value, list) else [str(value)]
+
+
+def _unknown_key(flag: str, where: str, parser: _Parser) -> ConfigError:
+    name = flag.split("=")[0]
+    if not name.startswith("--"):
+        return ConfigError(
+            where=where, expected="a setting before each value", found=f"{name!r} alone", do="name its --setting"
+        )
+    nearest = difflib.get_close_matches(name.replace("-", "_").replace("__", "--", 1), parser.flags(), n=1, cutoff=0.0)
+    return ConfigError(where=where, expected="a known setting", found=name, do=f"did you mean {nearest[0]}? (--help)")
