@@ -33,8 +33,17 @@ def setting(default: Any, help: str, *, kind: Kind = "identity", aliases: Sequen
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def parse(*groups: type, argv: Sequence[str] | None = None, description: str | None = None) -> tuple[Any, ...]:
-    """Fill one instance of each dataclass in `groups` from ``--config`` and flags; `argv` defaults to the command line.
+def parse(
+    *groups: type,
+    argv: Sequence[str] | None = None,
+    description: str | None = None,
+    defaults: Mapping[str, Any] | None = None,
+) -> tuple[Any, ...]:
+    """Fill one instance of each dataclass in `groups` from ``--config`` and flags.
+
+    Args:
+        argv: flags and values; the command line's where None.
+        defaults: a recipe's own, in place of the fields'.
 
     Raises:
         ConfigError: an unknown key, a value of the wrong type, an unreadable file.
@@ -42,10 +51,11 @@ def parse(*groups: type, argv: Sequence[str] | None = None, description: str | N
     arguments = list(sys.argv[1:] if argv is None else argv)
     parser = _Parser(groups, description=description, allow_abbrev=False)
     parser.add_argument("--config", help="YAML file with any of these settings; a flag overrides it")
+    parser.set_defaults(**(defaults or {}))
     file = _config_file(arguments)
     if file is not None:
         arguments = [*_flags_from(file, parser), *arguments]
-    *filled, namespace, unknown = parser.parse_args_into_dataclasses(
+    *filled, _config, unknown = parser.parse_args_into_dataclasses(
         arguments, return_remaining_strings=True, look_for_args_file=False
     )
     if unknown:

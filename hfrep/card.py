@@ -1,0 +1,57 @@
+"""The model card: what was trained, on what, for how long, how well, and what was proved."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """The facts a card states.
+
+    Attributes:
+        metadata: Hub metadata for the YAML header (``library_name``, ``pipeline_tag`` …).
+        title, summary: the heading and the sentence below it.
+        usage: Python that opens the model with stock classes.
+        training, results: tables of name and value.
+        proofs: sentences on what was checked.
+        examples: what the model does with a few inputs, as text.
+        limits: what it should not be used for.
+    """
+
+    metadata: Mapping[str, Any]
+    title: str
+    summary: str
+    usage: str
+    training: Mapping[str, Any]
+    results: Mapping[str, Any]
+    proofs: Sequence[str]
+    examples: Sequence[str] = field(default=())
+    limits: str
+
+    def __str__(self) -> str:
+        parts = [
+            f"---\n{yaml.safe_dump(dict(self.metadata), sort_keys=False).strip()}\n---",
+            f"# {self.title}",
+            self.summary,
+            f"## Use\n\n```python\n{self.usage.strip()}\n```",
+            f"## Training\n\n{_table(self.training)}",
+            f"## Results\n\n{_table(self.results)}",
+            "## Proofs\n\n" + "\n".join(f"- {proof}" for proof in self.proofs),
+        ]
+        if self.examples:
+            parts.append("## Examples\n\n```\n" + "\n".join(self.examples) + "\n```")
+        parts.append(f"## Limits\n\n{self.limits}")
+        return "\n\n".join(parts) + "\n"
+
+
+def _table(values: Mapping[str, Any]) -> str:
+    rows = (f"| {name} | {_shown(value)} |" for name, value in values.items())
+    return "\n".join(["| | |", "| --- | --- |", *rows])
+
+
+def _shown(value: Any) -> str:
+    text = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    return f"{value:.4f}" if isinstance(value, float) else text.replace("|", "\\|")

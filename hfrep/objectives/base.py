@@ -1,0 +1,52 @@
+"""The Objective contract: what the loop knows of a pretext task.
+
+An objective is the module that trains. It owns the corruption (its collator), the loss, and every parameter and buffer
+the loss needs; the loop owns time. A loss is given as sums over counts, never as a mean: the loop adds the counts of a
+step over micro-batches and processes and divides once, so that no way of splitting a batch changes what is learned.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar, Protocol
+
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from hfrep.data.order import Addresses
+from hfrep.data.rows import Arrays
+
+Batch = Mapping[str, Tensor]
+
+
+class Collator(Protocol):
+    """Rows and their addresses → a batch. Small and picklable, for it is copied into the loader's workers."""
+
+    def __call__(self, rows: Arrays, addresses: Addresses) -> dict[str, Tensor]: ...
+
+
+class Objective(nn.Module, ABC):
+    """A pretext task.
+
+    Attributes:
+        Options: the dataclass of the objective's own settings.
+        kept: the part of the module that export saves.
+    """
+
+    Options: ClassVar[type]
+    kept: PreTrainedModel
+
+    @abstractmethod
+    def collator(self) -> Collator:
+        """What makes this objective's training batches."""
+
+    @abstractmethod
+    def counts(self, batch: Batch) -> dict[str, Tensor]:
+        """How many targets of each loss term `batch` holds (int64 scalars), read off before any forward."""
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Sum of each loss term over its targets in `batch` (float32 scalars). The only entry while training."""
+
+    def after_step(self) -> None:
+        """Called after each optimizer step: momentum copies and queues move here. Most objectives have none."""
+        return

@@ -1,0 +1,298 @@
+"""Atomic checkpoints, exact resume, rotation, and one writer per run folder.
+
+A checkpoint is the whole training state: weights, optimizer states and random states as `Accelerator.save_state` writes
+them (without its safetensors option, which drops the key of a tied head), and ``trainer_state.json`` with the step and
+what the run is. It is written into ``.tmp-step-N``, flushed to the disk and renamed; then ``latest`` is replaced; only
+then is the oldest one pruned. So at any moment ``latest`` names a complete checkpoint.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from accelerate import Accelerator
+
+from hfrep.errors import CheckpointError, ConfigError, TrainingError
+from hfrep.settings import differences, setting
+
+FORMAT = 1
+STATE_FILE = "trainer_state.json"
+LATEST = "latest"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointSettings:
+    output_dir: str = setting("", "the run's folder", kind="operation")
+    save_steps: int = setting(500, "optimizer steps between checkpoints", kind="operation")
+    save_total_limit: int = setting(2, "checkpoints kept; the oldest go first", kind="operation")
+    resume_from_checkpoint: str = setting(
+        "auto",
+        "auto: the newest in output_dir, if any; none: start anew; or a path",
+        kind="operation",
+    )
+    extend: bool = setting(False, "allow a resumed run another budget or schedule", kind="operation")
+
+    def __post_init__(self) -> None:
+        for name in ("save_steps", "save_total_limit"):
+            if getattr(self, name) < 1:
+                found = str(getattr(self, name))
+                raise ConfigError(where=name, expected="1 or more", found=found, do="raise it")
+
+
+@dataclass(frozen=True)
+class TrainerState:
+    """What a checkpoint says of itself beside weights, optimizer and random states.
+
+    Attributes:
+        step: optimizer steps done.
+        seconds: training time so far.
+        processes: how many processes wrote it.
+        identity, schedule: the run's settings of these kinds, and what was read (fingerprints), by name.
+        files: size in bytes of each other file of the checkpoint.
+    """
+
+    step: int
+    seconds: float
+    processes: int
+    identity: Mapping[str, Any]
+    schedule: Mapping[str, Any]
+    files: Mapping[str, int] = field(default_factory=dict)
+    format: int = FORMAT
+
+
+class Checkpoints:
+    """The folder ``checkpoints`` of a run."""
+
+    def __init__(self, accelerator: Accelerator, settings: CheckpointSettings) -> None:
+        self.accelerator = accelerator
+        self.folder = Path(settings.output_dir) / "checkpoints"
+        self.limit, self.save_steps = settings.save_total_limit, settings.save_steps
+
+    def latest(self) -> Path | None:
+        """The newest complete checkpoint."""
+        pointer = self.folder / LATEST
+        return self.folder / pointer.read_text().strip() if pointer.exists() else None
+
+    def save(self, state: TrainerState) -> Path:
+        """Write a complete checkpoint; on every process.
+
+        Raises:
+            TrainingError: it could not be written, and the one before it stands.
+        """
+        final = self.folder / f"step-{state.step}"
+        aside = self.folder / f".tmp-step-{state.step}"
+        problem = ""
+        if self.accelerator.is_main_process:
+            shutil.rmtree(aside, ignore_errors=True)
+        self.accelerator.wait_for_everyone()
+        try:
+            self.accelerator.save_state(str(aside), safe_serialization=False)
+        except (OSError, RuntimeError) as error:  # torch tells a full disk as a RuntimeError
+            problem = str(error).splitlines()[0]
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process and not problem:
+            try:
+                self._complete(aside, final, state)
+            except OSError as error:
+                problem = str(error)
+        if problem:
+            shutil.rmtree(aside, ignore_errors=True)
+            before = self.latest()
+            raise TrainingError(
+                where=str(final),
+                expected="room to write a checkpoint",
+                found=problem,
+                do=f"free space and start again, which resumes from {before.name if before else 'the beginning'}",
+            )
+        self.accelerator.wait_for_everyone()
+        return final
+
+    def _complete(self, aside: Path, final: Path, state: TrainerState) -> None:
+        files = {path.name: path.stat().st_size for path in sorted(aside.iterdir()) if path.is_file()}
+        (aside / STATE_FILE).write_text(json.dumps(vars(state) | {"files": files}, indent=1))
+        for path in [*aside.rglob("*"), aside]:
+            _flush(path)
+        shutil.rmtree(final, ignore_errors=True)
+        aside.rename(final)
+        pointer = self.folder / f".{LATEST}"
+        pointer.write_text(final.name)
+        _flush(pointer)
+        pointer.replace(self.folder / LATEST)
+        _flush(self.folder)
+        complete = [path for path in self.folder.glob("step-*") if path != final]
+        complete.sort(key=lambda path: int(path.name.removeprefix("step-")))
+        for old in complete[: max(0, len(complete) + 1 - self.limit)]:
+            shutil.rmtree(old, ignore_errors=True)
+
+    def load(self, folder: Path) -> None:
+        """Restore weights, optimizers and random states from a checkpoint that `read_state` has accepted."""
+        try:
+            self.accelerator.load_state(str(folder))
+        except (OSError, RuntimeError, ValueError, KeyError, EOFError) as error:
+            raise CheckpointError(
+                where=str(folder),
+                expected="the training state of this run's model and optimizers",
+                found=str(error).splitlines()[0],
+                do="resume from another checkpoint with --resume_from_checkpoint PATH",
+            ) from error
+
+
+def read_state(folder: Path) -> TrainerState:
+    """What the checkpoint `folder` says of itself.
+
+    Raises:
+        CheckpointError: it is foreign, newer than this hfrep, or has files missing or truncated.
+    """
+    advice = "name another with --resume_from_checkpoint PATH, or none to start anew"
+    try:
+        content = json.loads((folder / STATE_FILE).read_text())
+        found_format = content["format"]
+    except (OSError, ValueError, KeyError, TypeError):
+        found = "a folder without a readable one" if folder.is_dir() else "no such folder"
+        raise CheckpointError(
+            where=str(folder), expected=f"a checkpoint of hfrep, with {STATE_FILE}", found=found, do=advice
+        ) from None
+    if found_format > FORMAT:
+        raise CheckpointError(
+            where=str(folder),
+            expected=f"a checkpoint of format {FORMAT} or older",
+            found=f"format {found_format}",
+            do="resume with the newer hfrep that wrote it",
+        )
+    state = TrainerState(**content)
+    for name, size in state.files.items():
+        path = folder / name
+        actual = path.stat().st_size if path.exists() else 0
+        if actual != size:
+            raise CheckpointError(
+                where=str(path), expected=f"{size:,} bytes", found=f"{actual:,} (truncated or missing)", do=advice
+            )
+    return state
+
+
+def refuse_differences(stored: TrainerState, ours: TrainerState, *, extend: bool) -> None:
+    """Check that the run to resume is the same one.
+
+    Raises:
+        CheckpointError: settings of the identity kind differ, or of the schedule kind without `extend`.
+    """
+    changed = differences(ours.identity, stored.identity)
+    if changed:
+        raise CheckpointError(
+            where="the run to resume",
+            expected="the settings it was started with",
+            found=f"others ({'; '.join(changed)})",
+            do="restore them or give another --output_dir",
+        )
+    changed = differences(ours.schedule, stored.schedule)
+    if changed and not extend:
+        raise CheckpointError(
+            where="the run to resume",
+            expected="the budget and schedule it was started with",
+            found=f"others ({'; '.join(changed)})",
+            do="add --extend to go on with the new ones",
+        )
+
+
+def require_room(folder: Path, state_bytes: int) -> None:
+    """Check before training that the disk can take two checkpoints: the new one stands before the old one goes.
+
+    Raises:
+        TrainingError: there is less room than that.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < 2 * state_bytes:
+        raise TrainingError(
+            where=str(folder),
+            expected=f"{2 * state_bytes / 1e6:,.0f} MB free for two checkpoints",
+            found=f"{free / 1e6:,.0f} MB",
+            do="free space or give an --output_dir on another disk",
+        )
+
+
+def state_bytes(module: torch.nn.Module, moments: int = 2) -> int:
+    """Bytes of a checkpoint of `module`: parameters, buffers and `moments` optimizer numbers for each parameter."""
+    parameters = sum(parameter.numel() * parameter.element_size() for parameter in module.parameters())
+    return parameters * (1 + moments) + sum(buffer.numel() * buffer.element_size() for buffer in module.buffers())
+
+
+@contextlib.contextmanager
+def one_writer(folder: Path) -> Iterator[None]:
+    """Hold the run folder's lock; a lock whose owner is dead is taken over.
+
+    Raises:
+        CheckpointError: another live process holds it, or the folder cannot be written or is not a run's.
+    """
+    lock = folder / ".lock"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _require_ours(folder)
+        _take(lock)
+    except OSError as error:
+        raise CheckpointError(
+            where=str(folder), expected="a folder that can be written", found=str(error), do="give another --output_dir"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.unlink(missing_ok=True)
+
+
+def _require_ours(folder: Path) -> None:
+    content = {path.name for path in folder.iterdir()}
+    if content and not content & {"run.json", "checkpoints", ".lock"}:
+        raise CheckpointError(
+            where=str(folder),
+            expected="an empty folder or a run's",
+            found=f"other files ({', '.join(sorted(content)[:3])})",
+            do="give another --output_dir",
+        )
+
+
+def _take(lock: Path) -> None:
+    me = {"pid": os.getpid(), "started": psutil.Process().create_time(), "host": socket.gethostname()}
+    while True:
+        try:
+            with open(lock, "x") as file:
+                json.dump(me, file)
+            return
+        except FileExistsError:
+            owner = _live_owner(lock)
+            if owner is not None:
+                raise CheckpointError(
+                    where=str(lock.parent),
+                    expected="no other process writing to this run",
+                    found=owner,
+                    do="wait for it, stop it, or give another --output_dir",
+                ) from None
+            lock.unlink(missing_ok=True)
+
+
+def _live_owner(lock: Path) -> str | None:
+    try:
+        owner = json.loads(lock.read_text())
+    except (OSError, ValueError):  # its writer died before the first byte
+        return None
+    if owner["host"] != socket.gethostname():
+        return f"process {owner['pid']} on {owner['host']} (if it is dead, remove {lock})"
+    try:
+        alive = abs(psutil.Process(owner["pid"]).create_time() - owner["started"]) < 1
+    except psutil.Error:
+        alive = False
+    return f"process {owner['pid']}" if alive else None
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,100 @@
+"""Processes: how many run, how many threads each takes, and what of the libraries' noise reaches the user."""
+
+import os
+import warnings
+from dataclasses import dataclass
+
+import psutil
+import torch
+import transformers
+from accelerate import Accelerator
+from accelerate.utils import TorchDynamoPlugin
+
+from hfrep.errors import ConfigError
+from hfrep.settings import setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaunchSettings:
+    seed: int = setting(0, "of initial weights, order of rows, masks and dropout")
+    cpu_threads: int | None = setting(
+        None, "threads of each process; default: physical cores divided by local processes", kind="operation"
+    )
+    expect_processes: int | None = setting(
+        None, "stop unless this many processes run; catches a launcher that silently starts one", kind="operation"
+    )
+    mixed_precision: str = setting("no", "no, fp16 or bf16")
+    torch_compile: bool = setting(False, "compile the model with torch.compile", kind="operation")
+    report_to: list[str] = setting(
+        ["none"], "trackers of accelerate: tensorboard, wandb …; none or all", kind="operation"
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("cpu_threads", "expect_processes"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(where=name, expected="1 or more", found=str(value), do="raise it")
+        if self.mixed_precision not in ("no", "fp16", "bf16"):
+            raise ConfigError(
+                where="mixed_precision", expected="no, fp16 or bf16", found=self.mixed_precision, do="give one of them"
+            )
+
+
+def quiet_libraries() -> None:
+    """Keep what no user can act on from being printed: fork warnings, deprecations, progress bars of libraries."""
+    # Set at all, it stops the tokenizers library from warning in each forked loader worker.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    for category in (DeprecationWarning, FutureWarning, UserWarning):
+        warnings.filterwarnings("ignore", category=category, module=r"(torch|transformers|accelerate|datasets)\b")
+
+
+def start(settings: LaunchSettings, output_dir: str) -> Accelerator:
+    """The accelerator of this process, seeded and with its threads set.
+
+    Raises:
+        ConfigError: the launcher meant another number of processes than run.
+    """
+    quiet_libraries()
+    trackers = [name for name in settings.report_to if name != "none"]
+    accelerator = Accelerator(
+        # accelerate reads its own environment where mixed_precision is None
+        mixed_precision=None if settings.mixed_precision == "no" else settings.mixed_precision,
+        log_with=trackers or None,
+        project_dir=output_dir,
+        dynamo_plugin=TorchDynamoPlugin(backend="inductor") if settings.torch_compile else None,
+        step_scheduler_with_optimizer=False,
+    )
+    _refuse_missing_processes(accelerator, settings)
+    # `accelerate launch` sets OMP_NUM_THREADS=1 on a CPU machine, which would leave all cores but one idle.
+    if accelerator.device.type == "cpu":
+        torch.set_num_threads(settings.cpu_threads or max(1, usable_cores() // local_processes()))
+    torch.manual_seed(settings.seed)
+    return accelerator
+
+
+def usable_cores() -> int:
+    """Physical cores this process may run on."""
+    logical = psutil.cpu_count() or 1
+    physical = psutil.cpu_count(logical=False) or logical
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else logical
+    return max(1, min(physical, allowed))
+
+
+def local_processes() -> int:
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
+def _refuse_missing_processes(accelerator: Accelerator, settings: LaunchSettings) -> None:
+    running = accelerator.num_processes
+    launched = int(os.environ.get("WORLD_SIZE", running))
+    meant = settings.expect_processes or launched
+    if running == meant:
+        return
+    raise ConfigError(
+        where="the launcher",
+        expected=f"{meant} processes that train together",
+        found=f"{running}",
+        do=f"on CPUs start them with: ACCELERATE_USE_CPU=true accelerate launch --multi_gpu --num_processes {meant} …",
+    )
