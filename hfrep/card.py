@@ -47,6 +47,47 @@ class Card:
         return "\n\n".join(parts) + "\n"
 
 
+def pretrained_card(
+    *,
+    name: str,
+    auto_class: str,
+    pipeline_tag: str,
+    corpora: Sequence[str],
+    facts: Mapping[str, Any],
+    metrics: Mapping[str, float],
+    examples: Sequence[str],
+) -> Card:
+    """The card of a language model trained from raw text.
+
+    Args:
+        name: of the model, for the heading.
+        auto_class, pipeline_tag: what opens it, and what the Hub shows it as.
+        corpora: what it was trained on, as the user named them.
+        facts: what the run told of itself, its proofs among them (``proved``, ``reloaded``).
+        metrics: of the last evaluation.
+    """
+    proofs = [str(facts[key]) for key in ("proved", "reloaded") if key in facts]
+    return Card(
+        metadata={
+            "library_name": "transformers",
+            "pipeline_tag": pipeline_tag,
+            "tags": ["hfrep"],
+        },
+        title=name,
+        summary=f"A {pipeline_tag} model trained with hfrep on {', '.join(corpora)}.",
+        usage=(
+            f"from transformers import {auto_class}, AutoTokenizer\n\n"
+            f'tokenizer = AutoTokenizer.from_pretrained(".")\n'
+            f'model = {auto_class}.from_pretrained(".")\n'
+        ),
+        training={key: value for key, value in facts.items() if key not in ("proved", "reloaded")},
+        results={key.removeprefix("eval_"): value for key, value in metrics.items()},
+        proofs=proofs,
+        examples=examples,
+        limits="It knows what its corpus says and how it says it; it has not been checked for bias or for truth.",
+    )
+
+
 def _table(values: Mapping[str, Any]) -> str:
     rows = (f"| {name} | {_shown(value)} |" for name, value in values.items())
     return "\n".join(["| | |", "| --- | --- |", *rows])

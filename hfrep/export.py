@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from hfrep.data.order import Integers
+from hfrep.data.rows import Rows
 from hfrep.errors import ProofError
 
 TOLERANCE = 1e-4  # of the largest logit; another thread count sums in another order
@@ -49,22 +49,18 @@ def export(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: P
 
 
 def prove_reload(
-    folder: Path,
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerFast,
-    *,
-    auto_class: str,
-    input_ids: Integers,
-    text: str,
-) -> float:
-    """Reopen `folder` in a fresh process and compare its logits on `input_ids` int64 [b, L] with the model's here.
+    folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, auto_class: str, rows: Rows
+) -> str:
+    """Reopen `folder` in a fresh process and compare what it computes on two of `rows` with what `model` does here.
 
     Returns:
-        the largest difference, as a share of the largest logit.
+        what was shown, as a sentence.
 
     Raises:
         ProofError: it does not open, or computes something else.
     """
+    input_ids = rows.take(np.arange(min(2, len(rows))))["input_ids"]
+    text = tokenizer.decode(input_ids[0], skip_special_tokens=True)
     model.eval()
     with torch.inference_mode():
         logits = model(torch.from_numpy(input_ids).to(model.device)).logits.float().cpu().numpy()
@@ -93,4 +89,4 @@ def prove_reload(
             found=problem,
             do="keep the checkpoints, which hold the weights, and report this",
         )
-    return difference
+    return f"a process without hfrep opens it as {auto_class}; logits differ by {difference:.1g} of the largest"

@@ -5,6 +5,7 @@ first can say so at once, or go on with what is in the cache (``local_files_only
 """
 
 import functools
+import queue
 import threading
 
 import huggingface_hub
@@ -18,15 +19,18 @@ def hub_reachable() -> bool:
     """True where the Hub's endpoint answers; False with ``HF_HUB_OFFLINE=1``, without asking. Asked once a process."""
     if constants.HF_HUB_OFFLINE:
         return False
-    answered = threading.Event()
+    answers: queue.SimpleQueue[bool] = queue.SimpleQueue()
     # In a thread because looking a name up knows no time-out.
-    threading.Thread(target=_ask, args=(answered,), daemon=True).start()
-    return answered.wait(PATIENCE)
-
-
-def _ask(answered: threading.Event) -> None:
+    threading.Thread(target=lambda: answers.put(_answers()), daemon=True).start()
     try:
-        huggingface_hub.get_session().head(constants.ENDPOINT, timeout=PATIENCE)
-    except Exception:  # whatever it is, it is not an answer
-        return
-    answered.set()
+        return answers.get(timeout=PATIENCE)
+    except queue.Empty:
+        return False
+
+
+def _answers() -> bool:
+    try:
+        response = huggingface_hub.get_session().head(constants.ENDPOINT, timeout=PATIENCE)
+    except Exception:  # no name, no route, no certificate: whatever it is, it is no answer
+        return False
+    return bool(response.status_code < 500)

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from hfrep.data.corpus import Corpus
@@ -41,8 +41,16 @@ SHORT_DOCUMENT = 64  # tokens; a median below it suggests that the separator cut
 
 @dataclass(frozen=True, kw_only=True)
 class BlockSettings:
+    # A path may move and the same words stay: what a resume checks is the tokenizer's hash.
+    tokenizer: str = setting(
+        "", "tokenizer: a folder or a Hub id", kind="operation", aliases=("tokenizer_name",)
+    )
     sequence_length: int = setting(
         128, "tokens per row, special tokens included", aliases=("max_seq_length", "block_size")
+    )
+
+    documents: Literal["isolate", "join"] = setting(
+        "isolate", "isolate: documents packed into one row do not see each other; join: they do"
     )
 
     def __post_init__(self) -> None:

@@ -32,18 +32,14 @@ class Text:
     order: Order
     fingerprint: str
 
-    @property
-    def documents(self) -> int:
-        return sum(blocks.facts.documents for blocks in self.training.parts)
-
-    @property
-    def content_tokens(self) -> int:
-        return sum(blocks.facts.content_tokens for blocks in self.training.parts)
-
-    @property
-    def padding_share(self) -> float:
+    def __str__(self) -> str:
         facts = [blocks.facts for blocks in self.training.parts]
-        return sum(fact.padding_tokens for fact in facts) / sum(fact.rows * fact.sequence_length for fact in facts)
+        documents, tokens = sum(fact.documents for fact in facts), sum(fact.content_tokens for fact in facts)
+        padding = sum(fact.padding_tokens for fact in facts) / sum(fact.rows * fact.sequence_length for fact in facts)
+        return (
+            f"{', '.join(self.names)}: {documents:,} documents, {tokens:,} tokens in {len(self.training):,} rows of "
+            f"{facts[0].sequence_length}, {padding:.2%} padding; {len(self.validation):,} rows held out"
+        )
 
     def advice(self) -> Iterator[str]:
         """A sentence for each corpus whose documents are so short that its separator may be wrong."""
@@ -55,9 +51,7 @@ class Text:
                 )
 
 
-def open_text(
-    corpora: CorpusSettings, blocks: BlockSettings, tokenizer: PreTrainedTokenizerFast, *, seed: int
-) -> Text:
+def open_text(corpora: CorpusSettings, blocks: BlockSettings, tokenizer: PreTrainedTokenizerFast, *, seed: int) -> Text:
     """Read, tokenize and pack the corpora of `corpora`, or find them in the cache.
 
     Raises:

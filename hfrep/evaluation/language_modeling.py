@@ -6,13 +6,41 @@ once.
 
 import math
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from accelerate import Accelerator
 from torch import nn
 
-from hfrep.data.batches import MicroBatches
+from hfrep.data.batches import Collator, Division, MicroBatches
+from hfrep.data.order import InOrder
+from hfrep.data.rows import Rows
+from hfrep.errors import ConfigError
 from hfrep.objectives.base import Objective
+from hfrep.settings import setting
+
+ROWS_AT_A_TIME = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidationSettings:
+    max_eval_samples: int = setting(1024, "validation rows that are used, the first ones", kind="operation")
+
+    def __post_init__(self) -> None:
+        if self.max_eval_samples < 1:
+            found = str(self.max_eval_samples)
+            raise ConfigError(where="max_eval_samples", expected="1 or more", found=found, do="raise it")
+
+
+def validation_batches(
+    rows: Rows, collator: Collator, settings: ValidationSettings, accelerator: Accelerator
+) -> MicroBatches:
+    """One pass over the first validation rows, in order, divided over the processes."""
+    number = min(len(rows), settings.max_eval_samples)
+    ranks = accelerator.num_processes
+    division = Division(ROWS_AT_A_TIME * ranks, ROWS_AT_A_TIME, accelerator.process_index, ranks)
+    return MicroBatches(rows, InOrder(len(rows)), division, collator, end=number)
 
 
 def totals(module: nn.Module, objective: Objective, data: MicroBatches, accelerator: Accelerator) -> dict[str, float]:
@@ -43,3 +71,13 @@ def language_modeling_metrics(sums: dict[str, float], term: str) -> dict[str, fl
         "eval_perplexity": math.exp(min(loss, 700.0)),
         "eval_accuracy": sums["correct"] / sums[f"count_{term}"],
     }
+
+
+def summary(metrics: Mapping[str, float]) -> list[str]:
+    """An evaluation in two lines: what the model scores, and what counting alone would."""
+    loss, unigram, bigram = (metrics[f"eval_{name}"] for name in ("loss", "unigram_loss", "bigram_loss"))
+    return [
+        f"validation {loss:.3f} nats per predicted token "
+        f"(perplexity {metrics['eval_perplexity']:.1f}, accuracy {metrics['eval_accuracy']:.1%})",
+        f"baselines  unigram {unigram:.3f} ({unigram - loss:+.3f} nats), bigram {bigram:.3f} ({bigram - loss:+.3f})",
+    ]

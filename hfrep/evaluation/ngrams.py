@@ -8,11 +8,27 @@ language model that does not beat the unigram has not learned to look at the con
 
 import numpy as np
 
+from hfrep.data.batches import MicroBatches
 from hfrep.data.order import Integers
 from hfrep.data.rows import Rows
-from hfrep.objectives.masking import Booleans
+from hfrep.objectives.masking import IGNORED, Booleans
 
 ROWS_AT_A_TIME = 4096
+
+
+def masked_ngram_losses(training: Rows, validation: MicroBatches, special: Booleans) -> dict[str, float]:
+    """What both predictors score on the masked positions of the validation batches."""
+    targets: list[Integers] = []
+    neighbours: list[Integers] = []
+    for first in range(0, validation.end or 0, validation.division.batch_rows):
+        positions = np.arange(first, min(first + validation.division.batch_rows, validation.end or 0))
+        addresses = validation.addresses(positions)
+        rows = validation.rows.take(addresses.rows)
+        batch = validation.collator(rows, addresses)
+        places = batch["label_positions"][batch["labels"] != IGNORED].numpy()
+        targets.append(rows["input_ids"].flat[places])
+        neighbours.append(rows["input_ids"].flat[places - 1])
+    return ngram_losses(training, np.concatenate(targets), np.concatenate(neighbours), special)
 
 
 def ngram_losses(rows: Rows, targets: Integers, neighbours: Integers, special: Booleans) -> dict[str, float]:

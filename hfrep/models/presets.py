@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from torch import nn
 from transformers import (
     CONFIG_MAPPING,
@@ -38,6 +40,7 @@ from hfrep.settings import setting
 Row = dict[str, Any]
 
 VOCABULARY_STEP = 64  # embedding rows; matrix kernels like multiples
+REASON_LENGTH = 200  # characters of a library's message that go into our sentence
 SPECIAL_TOKENS = ("pad", "unk", "bos", "eos", "cls", "sep", "mask")
 
 
@@ -168,11 +171,11 @@ def _fresh(name: str, tokenizer: PreTrainedTokenizerBase, auto_class: Any) -> Pr
         if name in PRESETS:
             config.max_position_embeddings += first_position(config)
         return auto_class.from_config(config, dtype=torch.float32)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, StrictDataclassError) as error:
         raise ConfigError(
             where=f"--model {name}",
             expected=f"a configuration that {auto_class.__name__} can build",
-            found=_first_line(error),
+            found=_reason(error),
             do="correct the file",
         ) from error
 
@@ -192,7 +195,7 @@ def _read_config(name: str) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ConfigError(where=str(path), expected="JSON", found=_first_line(error), do="correct the file") from None
+        raise ConfigError(where=str(path), expected="JSON", found=_reason(error), do="correct the file") from None
     model_type = content.get("model_type") if isinstance(content, dict) else None
     if model_type not in CONFIG_MAPPING:
         found = "none" if model_type is None else repr(model_type)
@@ -214,7 +217,11 @@ def _stored(name: str, auto_class: Any) -> PreTrainedModel:
     local = in_folder or not hub_reachable()
     try:
         model, info = auto_class.from_pretrained(
-            name, dtype=torch.float32, local_files_only=local, output_loading_info=True
+            name,
+            dtype=torch.float32,
+            local_files_only=local,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # reported below, in our words
         )
     except OSError as error:
         if local and not in_folder:
@@ -223,15 +230,16 @@ def _stored(name: str, auto_class: Any) -> PreTrainedModel:
                 f"{name!r}, which is no folder here and not in the cache, and the Hub out of reach",
                 "correct the path, or fetch the model while there is a network",
             ) from error
-        raise _no_weights("a model that can be read", _first_line(error), "check the name and the files") from error
-    except (ValueError, RuntimeError, KeyError) as error:
-        raise _no_weights(f"weights that {auto_class.__name__} opens", _first_line(error), "give others") from error
-    backbone = [key for key in info["missing_keys"] if key.startswith(f"{model.base_model_prefix}.")]
-    if backbone:
+        raise _no_weights("a model that can be read", _reason(error), "check the name and the files") from error
+    except (ValueError, RuntimeError, KeyError, SafetensorError, StrictDataclassError) as error:
+        raise _no_weights(f"weights that {auto_class.__name__} opens", _reason(error), "give others") from error
+    missing = [key for key in info["missing_keys"] if key.startswith(f"{model.base_model_prefix}.")]
+    unfit = sorted([*missing, *(key for key, *_ in info["mismatched_keys"])])
+    if unfit:
         raise _no_weights(
             f"weights for all of {type(model).__name__} but its head",
-            f"none for {len(backbone)} tensors ({backbone[0]} …) in {name}",
-            "give a model of this architecture",
+            f"{len(unfit)} tensors missing or of another shape in {name} ({unfit[0]} …)",
+            "give a model of this architecture and shape",
         )
     return model
 
@@ -240,12 +248,12 @@ def _check_folder(folder: Path) -> None:
     file = folder / "config.json"
     if not file.is_file():
         inside = [path.parent for path in sorted(folder.glob("*/config.json"))]
-        do = f"did you mean {inside[0]}?" if inside else "give the folder that save_pretrained wrote"
+        do = f"give {inside[0]}" if inside else "give the folder that save_pretrained wrote"
         raise _no_weights("a folder with a config.json", f"none in {folder}", do)
     try:
         json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ConfigError(where=str(file), expected="JSON", found=_first_line(error), do="restore the file") from None
+        raise ConfigError(where=str(file), expected="JSON", found=_reason(error), do="restore the file") from None
 
 
 def _check_room(name: str, config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase, sequence_length: int) -> None:
@@ -270,8 +278,9 @@ def _no_weights(expected: str, found: str, do: str) -> ConfigError:
     return ConfigError(where="--model_name_or_path", expected=expected, found=found, do=do)
 
 
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+def _reason(error: Exception) -> str:
+    first_sentence = " ".join(str(error).split()).split(". ")[0].rstrip(".")
+    return first_sentence[:REASON_LENGTH] or type(error).__name__
 
 
 @contextmanager

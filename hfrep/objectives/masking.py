@@ -28,7 +28,9 @@ from hfrep.errors import ConfigError, DataError
 from hfrep.settings import setting
 
 Booleans = NDArray[np.bool_]
+Unit = Literal["token", "word", "span"]
 
+VALIDATION_SEED = 1 << 40  # of validation masks, which are the same in every run
 IGNORED = -100  # label of a slot that holds no target
 CAPACITY_STEP = 64  # targets; keeps the shapes of batches few
 MEAN_SPAN = 3.0  # words
@@ -40,12 +42,18 @@ class MaskingSettings:
     mlm_probability: str = setting(
         "0.15", "share of eligible tokens that are predicted; START:END changes it linearly over the run"
     )
-    masking: Literal["token", "word", "span"] = setting(
-        "token", "what is chosen at once: single tokens, whole words, or spans of words (mean 3)"
-    )
+    eval_mlm_probability: float = setting(0.15, "share of eligible tokens that are predicted in validation")
+    masking: Unit = setting("token", "what is chosen at once: single tokens, whole words, or spans of words (mean 3)")
 
     def __post_init__(self) -> None:
         start, end = self.rates
+        if not 0 < self.eval_mlm_probability < 1:
+            raise ConfigError(
+                where="eval_mlm_probability",
+                expected="a share above 0 and below 1",
+                found=str(self.eval_mlm_probability),
+                do="0.15 is BERT's",
+            )
         highest = 1 - 1 / MEAN_SPAN if self.masking == "span" else 1.0
         if not (0 < start < 1 and 0 < end < 1 and max(start, end) <= highest):
             raise ConfigError(
@@ -69,9 +77,15 @@ class MaskingSettings:
                 do="write it like 0.15 or 0.3:0.15",
             ) from None
 
-    @property
-    def scheduled(self) -> bool:
-        return self.rates[0] != self.rates[1]
+    def require_known_length(self, minutes: float | None) -> None:
+        """Refuse a rate that changes over a run whose number of positions is not known (`minutes` given)."""
+        if minutes is not None and self.rates[0] != self.rates[1]:
+            raise ConfigError(
+                where="mlm_probability",
+                expected="one rate with --max_minutes, which does not fix how many rows there will be",
+                found=self.mlm_probability,
+                do="give --max_steps, --max_tokens or --num_train_epochs",
+            )
 
 
 @dataclass(frozen=True)
@@ -88,7 +102,7 @@ class MaskedLMCollator:
     """
 
     rates: tuple[float, float]
-    by: Literal["token", "word", "span"]
+    by: Unit
     mask_id: int
     vocabulary: Integers
     special: Booleans
@@ -96,12 +110,7 @@ class MaskedLMCollator:
 
     @classmethod
     def of(
-        cls,
-        tokenizer: PreTrainedTokenizerFast,
-        *,
-        rates: tuple[float, float],
-        by: Literal["token", "word", "span"],
-        seed: int,
+        cls, tokenizer: PreTrainedTokenizerFast, *, rates: tuple[float, float], by: Unit, seed: int
     ) -> "MaskedLMCollator":
         """The collator for rows made with `tokenizer`.
 

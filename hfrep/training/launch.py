@@ -25,6 +25,9 @@ class LaunchSettings:
     )
     mixed_precision: str = setting("no", "no, fp16 or bf16")
     torch_compile: bool = setting(False, "compile the model with torch.compile", kind="operation")
+    dry_run: bool = setting(
+        False, "print settings, parameters, tokens and a memory estimate, and stop", kind="operation"
+    )
     report_to: list[str] = setting(
         ["none"], "trackers of accelerate: tensorboard, wandb …; none or all", kind="operation"
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from accelerate import Accelerator
 from accelerate.utils import gather_object
+from torch import nn
 
 from hfrep.data.batches import Batch, Division, MicroBatches, batches_from
 from hfrep.data.order import Order
@@ -95,7 +96,7 @@ class Training:
         start: TrainerState,
         checkpoints: Checkpoints,
         record: Record,
-        evaluate: Callable[[], dict[str, float]],
+        evaluate: Callable[[nn.Module], dict[str, float]],
         on_saved: Sequence[Callable[[Path], None]] = (),
     ) -> None:
         self.accelerator, self.objective, self.settings, self.budget = accelerator, objective, settings, budget
@@ -199,7 +200,7 @@ class Training:
 
     def _evaluate(self) -> dict[str, float]:
         self.gradient.module.eval()
-        metrics = self.evaluate()
+        metrics = self.evaluate(self.gradient.module)
         self.record.evaluation(self.state.step, metrics)
         self.window_began = time.monotonic()
         return metrics

@@ -1,78 +1,212 @@
-"""A run's folder from outside the loop: what the run is, whether it is done, and where it goes on."""
+"""A run from outside the loop: its folder, what it is, whether it is done, where it goes on, and how it is told."""
 
 import json
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
+from torch import nn
 
+from hfrep.data.order import Order
+from hfrep.data.rows import Rows
 from hfrep.errors import CheckpointError
+from hfrep.objectives.base import Objective
 from hfrep.settings import as_dict
+from hfrep.training.budget import Budget
 from hfrep.training.checkpoint import (
     Checkpoints,
     CheckpointSettings,
     TrainerState,
+    one_writer,
     read_state,
     refuse_differences,
+    require_room,
+    state_bytes,
 )
+from hfrep.training.loop import LoopSettings, Outcome, Training
+from hfrep.training.optim import OptimizerSettings
+from hfrep.training.record import Record, RecordSettings, environment
 
 
-def beginning(groups: Sequence[Any], facts: Mapping[str, str], accelerator: Accelerator) -> TrainerState:
-    """The state of a run before its first step: what it is, by its settings and by `facts` (fingerprints)."""
-    identity = as_dict(groups, "identity") | dict(facts)
-    return TrainerState(
-        step=0,
-        seconds=0.0,
-        processes=accelerator.num_processes,
-        # Through JSON and back, so that it compares equal to what a checkpoint gives: no tuples.
-        identity=json.loads(json.dumps(identity)),
-        schedule=json.loads(json.dumps(as_dict(groups, "schedule"))),
-    )
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """The settings that every training recipe has."""
+
+    loop: LoopSettings
+    optimizer: OptimizerSettings
+    checkpoint: CheckpointSettings
+    record: RecordSettings
 
 
-def finished_result(settings: CheckpointSettings, start: TrainerState) -> dict[str, Any] | None:
-    """The result in the folder's ``run.json``, if the same run has been finished there.
+class Run:
+    """One run folder and the training that fills it.
 
-    Raises:
-        CheckpointError: the folder holds another run.
+    Args:
+        groups: all settings of the recipe, as `hfrep.settings.parse` gave them.
+        facts: what the settings do not say of the run's identity: fingerprints of what was read.
     """
-    path = Path(settings.output_dir) / "run.json"
-    if settings.resume_from_checkpoint != "auto" or not path.exists():
-        return None
-    run = json.loads(path.read_text())
-    if run.get("result") is None:
-        return None
-    stored = TrainerState(0, 0.0, 0, identity=run["identity"], schedule=run["schedule"])
-    refuse_differences(stored, start, extend=settings.extend)
-    if stored.schedule != start.schedule:
-        return None
-    result: dict[str, Any] = run["result"]
-    return result
 
+    def __init__(self, accelerator: Accelerator, groups: Sequence[Any], facts: Mapping[str, str]) -> None:
+        self.accelerator, self.groups = accelerator, groups
+        self.settings = RunSettings(
+            loop=_one(groups, LoopSettings),
+            optimizer=_one(groups, OptimizerSettings),
+            checkpoint=_one(groups, CheckpointSettings),
+            record=_one(groups, RecordSettings),
+        )
+        self.folder = Path(self.settings.checkpoint.output_dir)
+        self.checkpoints = Checkpoints(accelerator, self.settings.checkpoint)
+        self.record = Record(accelerator, self.settings.record, str(self.folder))
+        self.start = TrainerState(
+            step=0,
+            seconds=0.0,
+            processes=accelerator.num_processes,
+            identity=_as_stored(as_dict(groups, "identity") | dict(facts)),
+            schedule=_as_stored(as_dict(groups, "schedule")),
+        )
+        self.told: dict[str, Any] = {}
 
-def resume_point(
-    checkpoints: Checkpoints, settings: CheckpointSettings, start: TrainerState
-) -> tuple[Path, TrainerState] | None:
-    """The checkpoint that the run goes on from; None where it begins.
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the folder's lock, on the main process, while the run writes to it."""
+        if self.accelerator.is_main_process:
+            with one_writer(self.folder):
+                self.accelerator.wait_for_everyone()
+                yield
+        else:
+            self.accelerator.wait_for_everyone()
+            yield
 
-    Raises:
-        CheckpointError: the checkpoint is unusable, or belongs to a run with other settings; or a new start was asked
-            for in a folder that has checkpoints.
-    """
-    newest = checkpoints.latest()
-    if settings.resume_from_checkpoint == "none":
-        if newest is not None:
+    def result(self) -> list[str] | None:
+        """The lines of the result in ``run.json``, if this same run has been finished in the folder.
+
+        Raises:
+            CheckpointError: another run has been finished there.
+        """
+        path, settings = self.folder / "run.json", self.settings.checkpoint
+        run = json.loads(path.read_text()) if path.exists() else {}
+        if settings.resume_from_checkpoint != "auto" or run.get("result") is None:
+            return None
+        stored = TrainerState(0, 0.0, 0, identity=run["identity"], schedule=run["schedule"])
+        refuse_differences(stored, self.start, extend=settings.extend)
+        result: list[str] = run["result"]
+        return result if stored.schedule == self.start.schedule else None
+
+    def tell(self, **lines: Any) -> None:
+        """Print facts of the run, one a line, and keep them for ``run.json``."""
+        self.told |= lines
+        for name, text in lines.items():
+            self.say(f"{name:<10} {text}")
+
+    def say(self, text: str) -> None:
+        if self.accelerator.is_main_process:
+            print(text, flush=True)
+
+    def train(
+        self,
+        objective: Objective,
+        rows: Rows,
+        order: Order,
+        budget: Budget,
+        *,
+        tokens_per_row: int,
+        evaluate: Callable[[nn.Module], dict[str, float]],
+        on_saved: Sequence[Callable[[Path], None]] = (),
+    ) -> Outcome:
+        """Train to the end of the budget from wherever the folder stands, or until the run is asked to stop."""
+        resumed = self._resume_point()
+        if self.accelerator.is_main_process:
+            require_room(self.folder, state_bytes(objective))
+        training = Training(
+            self.accelerator,
+            objective,
+            rows,
+            order,
+            settings=self.settings.loop,
+            optimizer_settings=self.settings.optimizer,
+            budget=budget,
+            start=self.start,
+            checkpoints=self.checkpoints,
+            record=self.record,
+            evaluate=evaluate,
+            on_saved=on_saved,
+        )
+        if resumed is not None:
+            training.resume(*resumed)
+        self.tell(budget=f"{budget}, {self._where_it_starts(resumed)}")
+        tokens_per_step = self.settings.loop.train_batch_size * tokens_per_row
+        self.record.open(self._description(), step=training.state.step, tokens_per_step=tokens_per_step)
+        outcome = training.run()
+        if outcome.interruption:
+            self.say(
+                f"stopped after step {outcome.step:,} ({outcome.interruption}) and saved; "
+                f"the same command goes on from there: {' '.join(sys.argv)}"
+            )
+        return outcome
+
+    def tell_plan(self, budget: Budget, training_bytes: int) -> None:
+        """Print what would be run: all settings, the budget, and the memory it may take."""
+        self.say("\n".join(f"  {name}: {value}" for name, value in as_dict(self.groups).items()))
+        self.tell(budget=str(budget), memory=f"about {training_bytes / 1e9:.1f} GB a process", dry_run="stopped here")
+
+    def finish(self, result: Sequence[str], metrics: Mapping[str, float]) -> None:
+        """Write the lines of the result to ``run.json``, which makes the run a finished one, and print them."""
+        description = self._description() | {"metrics": dict(metrics), "result": list(result)}
+        self.record.write_run(description)
+        self.say("\n".join(result))
+
+    def _description(self) -> dict[str, Any]:
+        return {
+            **environment(),
+            "processes": self.accelerator.num_processes,
+            "device": str(self.accelerator.device),
+            "settings": as_dict(self.groups),
+            "identity": self.start.identity,
+            "schedule": self.start.schedule,
+            **self.told,
+        }
+
+    def _resume_point(self) -> tuple[Path, TrainerState] | None:
+        """The checkpoint that the run goes on from; None where it begins.
+
+        Raises:
+            CheckpointError: the checkpoint is unusable or another run's, or a new start was asked for where
+                checkpoints stand.
+        """
+        settings, newest = self.settings.checkpoint, self.checkpoints.latest()
+        if settings.resume_from_checkpoint == "none" and newest is not None:
             raise CheckpointError(
-                where=str(checkpoints.folder),
+                where=str(self.checkpoints.folder),
                 expected="no checkpoints, since --resume_from_checkpoint none begins anew",
                 found=newest.name,
                 do="give another --output_dir, or remove the folder yourself",
             )
-        return None
-    folder = newest if settings.resume_from_checkpoint == "auto" else Path(settings.resume_from_checkpoint)
-    if folder is None:
-        return None
-    stored = read_state(folder)
-    refuse_differences(stored, start, extend=settings.extend)
-    return folder, stored
+        named = settings.resume_from_checkpoint not in ("auto", "none")
+        folder = Path(settings.resume_from_checkpoint) if named else newest
+        if folder is None:
+            return None
+        stored = read_state(folder)
+        refuse_differences(stored, self.start, extend=settings.extend)
+        return folder, stored
+
+    def _where_it_starts(self, resumed: tuple[Path, TrainerState] | None) -> str:
+        if resumed is None:
+            return "from the beginning"
+        folder, stored = resumed
+        here = self.accelerator.num_processes
+        other = f" (written by {stored.processes} processes)" if stored.processes != here else ""
+        return f"resumed from {folder.name}{other}"
+
+
+def _one(groups: Sequence[Any], kind: type) -> Any:
+    return next(group for group in groups if isinstance(group, kind))
+
+
+def _as_stored(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """As JSON gives it back, so that it compares equal to what a checkpoint holds."""
+    stored: dict[str, Any] = json.loads(json.dumps(settings))
+    return stored

@@ -1,0 +1,133 @@
+"""Pretrain a masked language model from raw text.
+
+    accelerate launch recipes/mlm.py
+    accelerate launch recipes/mlm.py --corpus my_texts/ --model bert-small --max_minutes 60 --output_dir runs/mine
+
+Without arguments it trains on the prose of the installed Python packages for four minutes, needs no network, and leaves
+in runs/mlm/model what `AutoModelForMaskedLM` opens. The same command again goes on where it was stopped.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from hfrep.data.corpus import CorpusSettings
+from hfrep.data.tokenizer import load_tokenizer, tokenizer_hash
+from torch import nn
+
+from hfrep.card import pretrained_card
+from hfrep.data.blocks import BlockSettings
+from hfrep.data.text import open_text
+from hfrep.errors import told_in_one_sentence
+from hfrep.evaluation.fillings import fillings
+from hfrep.evaluation.language_modeling import (
+    ValidationSettings,
+    language_modeling_metrics,
+    summary,
+    totals,
+    validation_batches,
+)
+from hfrep.evaluation.ngrams import masked_ngram_losses
+from hfrep.export import export, prove_reload
+from hfrep.models.memory import training_bytes
+from hfrep.models.presets import ModelSettings, build_model
+from hfrep.objectives.masking import VALIDATION_SEED, MaskedLMCollator, MaskingSettings
+from hfrep.objectives.mlm import MaskedLM
+from hfrep.settings import parse
+from hfrep.training.budget import Budget, BudgetSettings
+from hfrep.training.checkpoint import CheckpointSettings
+from hfrep.training.launch import LaunchSettings, start
+from hfrep.training.loop import LoopSettings
+from hfrep.training.optim import OptimizerSettings
+from hfrep.training.record import RecordSettings
+from hfrep.training.run import Run
+
+TOKENIZER = Path(__file__).parent.parent / "tokenizers" / "wordpiece-8k"
+AUTO_CLASS = "AutoModelForMaskedLM"
+GROUPS = (
+    CorpusSettings,
+    BlockSettings,
+    ModelSettings,
+    MaskingSettings,
+    LoopSettings,
+    BudgetSettings,
+    OptimizerSettings,
+    ValidationSettings,
+    CheckpointSettings,
+    RecordSettings,
+    LaunchSettings,
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the recipe; returns the status to exit with."""
+    defaults = {"output_dir": "runs/mlm", "tokenizer": str(TOKENIZER)}
+    groups = parse(*GROUPS, argv=argv, description=__doc__, defaults=defaults)
+    corpora, cut, shape, masking, loop, length, _, checking, checkpoint, _, launch = groups
+    shape, length = shape.or_default("bert-mini"), length.or_default(max_minutes=4)
+    masking.require_known_length(length.max_minutes)
+    accelerator = start(launch, checkpoint.output_dir)
+
+    # Text: documents → tokens → rows.
+    tokenizer = load_tokenizer(cut.tokenizer)
+    text = open_text(corpora, cut, tokenizer, seed=launch.seed)
+    run = Run(accelerator, groups, {"text": text.fingerprint, "tokenizer_hash": tokenizer_hash(tokenizer)})
+    budget = Budget.of(
+        length, rows=len(text.training), batch_rows=loop.train_batch_size, row_tokens=cut.sequence_length
+    )
+
+    # Model and objective.
+    model = build_model(shape, tokenizer=tokenizer, sequence_length=cut.sequence_length)
+    collator = MaskedLMCollator.of(tokenizer, rates=masking.rates, by=masking.masking, seed=launch.seed)
+    objective = MaskedLM(model, collator, documents=cut.documents)
+    run.tell(model=shape.describe(model), text=text)
+    for advice in text.advice():
+        run.say(advice)
+    if launch.dry_run:
+        run.tell_plan(budget, training_bytes(model, loop.division(accelerator).device_rows, cut.sequence_length))
+        return 0
+
+    with run.writing():
+        if (result := run.result()) is not None:
+            run.say("\n".join(["already finished:", *result]))
+            return 0
+        if cut.documents == "isolate":
+            run.tell(proved=objective.prove_isolation(cut.sequence_length))
+
+        # Validation: fixed masks, and what counting alone would score on them.
+        rates = (masking.eval_mlm_probability, masking.eval_mlm_probability)
+        fixed = MaskedLMCollator.of(tokenizer, rates=rates, by=masking.masking, seed=VALIDATION_SEED)
+        validation = validation_batches(text.validation, fixed, checking, accelerator)
+        baselines = masked_ngram_losses(text.training, validation, collator.special)
+
+        def evaluate(module: nn.Module) -> dict[str, float]:
+            return language_modeling_metrics(totals(module, objective, validation, accelerator), "mlm") | baselines
+
+        outcome = run.train(
+            objective, text.training, text.order, budget, tokens_per_row=cut.sequence_length, evaluate=evaluate
+        )
+        if outcome.interruption:
+            return outcome.exit_status
+
+        # What it learned, the folder that others open, and the proof that they can.
+        examples = [str(filling) for filling in fillings(model, tokenizer, text.validation, number=5)]
+        if accelerator.is_main_process:
+            card = pretrained_card(
+                name=f"{shape.name}, pretrained",
+                auto_class=AUTO_CLASS,
+                pipeline_tag="fill-mask",
+                corpora=text.names,
+                facts=run.told,
+                metrics=outcome.metrics,
+                examples=examples,
+            )
+            export(model, tokenizer, run.folder / "model", str(card))
+            proof = prove_reload(run.folder / "model", model, tokenizer, AUTO_CLASS, text.validation)
+            run.tell(reloaded=proof)
+        run.finish([*summary(outcome.metrics), *examples, f"model: {run.folder / 'model'}"], outcome.metrics)
+    return 0
+
+
+if __name__ == "__main__":
+    with told_in_one_sentence():
+        sys.exit(main())

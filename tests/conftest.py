@@ -1,0 +1,71 @@
+"""Shared by all tests: no network, a cache of their own, a kilobyte corpus, and tokenizers trained on it."""
+
+import os
+import random
+from pathlib import Path
+
+os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "true", "ACCELERATE_USE_CPU": "true"}
+
+import pytest
+import torch
+from hfrep.data.tokenizer import TokenizerSettings, train_tokenizer
+from transformers import PreTrainedTokenizerFast
+
+torch.set_num_threads(1)  # tiny models; also what makes sums alike in this process and in the ones it starts
+
+WORDS = (
+    "the a small large old new red green river house garden window letter teacher child doctor boat mountain "
+    "sees finds opens paints follows remembers carries repairs near under behind above slowly quickly often never "
+    "unbelievable understanding extraordinarily don't it's well-known 3.14 co-operate"
+).split()
+
+
+def sentences(number: int, seed: int) -> list[str]:
+    """Made-up sentences; what follows a word hangs on the word, so that there is something to learn."""
+    draw = random.Random(seed)
+    made = []
+    for _ in range(number):
+        word = draw.randrange(len(WORDS))
+        sentence = []
+        for _ in range(draw.randint(4, 24)):
+            sentence.append(WORDS[word])
+            word = (word * 7 + draw.choice([1, 2, 5])) % len(WORDS)
+        made.append(" ".join(sentence).capitalize() + ".")
+    return made
+
+
+def documents(number: int, seed: int = 0) -> list[str]:
+    """Documents of one to twelve sentences."""
+    draw = random.Random(seed)
+    pool = iter(sentences(number * 12, seed))
+    return [" ".join(next(pool) for _ in range(draw.randint(1, 12))) for _ in range(number)]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    os.environ["HFREP_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def corpus_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A text file of 300 documents, blank lines between them."""
+    path = tmp_path_factory.mktemp("corpus") / "corpus.txt"
+    path.write_text("\n\n".join(documents(300)) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def wordpiece() -> PreTrainedTokenizerFast:
+    return train_tokenizer(documents(300), TokenizerSettings(algorithm="wordpiece", vocab_size=256))
+
+
+@pytest.fixture(scope="session")
+def bpe() -> PreTrainedTokenizerFast:
+    return train_tokenizer(documents(300), TokenizerSettings(algorithm="bpe", vocab_size=512))
+
+
+@pytest.fixture(scope="session")
+def tokenizer_folder(wordpiece: PreTrainedTokenizerFast, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tokenizer") / "wordpiece"
+    wordpiece.save_pretrained(folder)
+    return folder

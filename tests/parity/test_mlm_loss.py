@@ -1,0 +1,194 @@
+"""The sparse sum loss of `MaskedLM` against the stock classes' own dense loss, in value and in every gradient."""
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import CONFIG_MAPPING, AutoModelForMaskedLM, PreTrainedModel, PreTrainedTokenizerFast
+
+from hfrep.models.presets import ModelSettings, build_model
+from hfrep.objectives.base import Batch
+from hfrep.objectives.mlm import MaskedLM
+
+ROWS, LENGTH, TARGETS, CAPACITY = 4, 32, 50, 64
+MICROS = ["bert-micro", "roberta-micro", "modernbert-micro"]
+SHAPE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
+OTHERS = {
+    "electra": SHAPE | {"embedding_size": 16},
+    "albert": SHAPE | {"embedding_size": 16, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0},
+    "distilbert": {"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 48},
+    "mpnet": SHAPE,
+}
+
+
+def rows_collated_elsewhere(*_: object) -> dict[str, Tensor]:
+    """Stands for the collator: the batches of this file are made by hand."""
+    raise AssertionError
+
+
+def objective(model: PreTrainedModel, documents: str = "isolate") -> MaskedLM:
+    return MaskedLM(model, rows_collated_elsewhere, documents=documents)
+
+
+def micro(name: str, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
+    torch.manual_seed(0)
+    return build_model(ModelSettings(model=name), tokenizer=tokenizer, sequence_length=LENGTH).train()
+
+
+def batch(rows: int = ROWS) -> dict[str, Tensor]:
+    """Packed rows with 50 targets of 64 slots."""
+    generator = torch.Generator().manual_seed(1)
+    input_ids = torch.randint(8, 128, (rows, LENGTH), generator=generator)
+    segments = torch.tensor([1] * 12 + [2] * 17 + [0] * 3).expand(rows, -1).clone()
+    positions, labels = torch.zeros(CAPACITY, dtype=torch.long), torch.full((CAPACITY,), -100)
+    real = (segments > 0).flatten().nonzero()[:, 0]
+    positions[:TARGETS] = real[torch.randperm(len(real), generator=generator)[:TARGETS]].sort().values
+    labels[:TARGETS] = torch.randint(8, 128, (TARGETS,), generator=generator)
+    return {"input_ids": input_ids, "segments": segments, "label_positions": positions, "labels": labels}
+
+
+def dense_labels(given: Batch) -> Tensor:
+    """The labels as the stock collator lays them out [b, L]."""
+    dense = torch.full(given["input_ids"].shape, -100)
+    dense.view(-1)[given["label_positions"][:TARGETS]] = given["labels"][:TARGETS]
+    return dense
+
+
+def gradients(model: PreTrainedModel) -> dict[str, Tensor]:
+    made = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
+    model.zero_grad()
+    return made
+
+
+def assert_sparse_is_dense(model: PreTrainedModel, documents: str) -> None:
+    mlm, given = objective(model, documents), batch()
+    total = mlm(given)["mlm"]
+    total.backward()
+    sparse = gradients(model)
+    inputs = mlm._row_inputs(given["segments"])
+    mean = model(input_ids=given["input_ids"], labels=dense_labels(given), **inputs).loss
+    # Bert's own loss is a mean over the batch it is given (D1).
+    (mean * TARGETS).backward()
+    dense = gradients(model)
+    assert total.item() == pytest.approx(mean.item() * TARGETS, rel=1e-5)
+    assert sparse.keys() == dense.keys()
+    for name, gradient in dense.items():
+        scale = gradient.abs().max()
+        assert (sparse[name] - gradient).abs().max() <= 1e-5 * scale + 1e-7, name
+
+
+@pytest.mark.parametrize("documents", ["isolate", "join"])
+@pytest.mark.parametrize("name", MICROS)
+def test_sparse_loss_is_the_dense_one(name: str, documents: str, wordpiece: PreTrainedTokenizerFast) -> None:
+    """Loss and all gradients equal those of the stock class's own loss, for each family of presets."""
+    assert_sparse_is_dense(micro(name, wordpiece), documents)
+
+
+@pytest.mark.parametrize("model_type", OTHERS)
+def test_sparse_loss_is_the_dense_one_in_other_architectures(model_type: str) -> None:
+    """The backbone's hook needs no table of classes: heads of other make work alike."""
+    torch.manual_seed(0)
+    config = CONFIG_MAPPING[model_type](vocab_size=128, **OTHERS[model_type])
+    assert_sparse_is_dense(AutoModelForMaskedLM.from_config(config).eval(), "isolate")
+
+
+@pytest.mark.parametrize("name", MICROS)
+def test_vocabulary_is_projected_at_labels_only(name: str, wordpiece: PreTrainedTokenizerFast) -> None:
+    """The output layer sees one row per slot of the capacity, not one per token."""
+    model, seen = micro(name, wordpiece), []
+    model.get_output_embeddings().register_forward_hook(lambda _, inputs, output: seen.append(output.shape))
+    logits = objective(model).logits(batch())
+    assert seen == [(1, CAPACITY, model.config.vocab_size)]
+    assert logits.shape == (CAPACITY, model.config.vocab_size)
+
+
+@pytest.mark.parametrize("name", MICROS)
+def test_logits_are_those_of_the_stock_class(name: str, wordpiece: PreTrainedTokenizerFast) -> None:
+    """Evaluation gets the scores that the class itself gives at the labelled positions."""
+    model, given = micro(name, wordpiece), batch()
+    mlm = objective(model)
+    dense = model(input_ids=given["input_ids"], **mlm._row_inputs(given["segments"])).logits
+    torch.testing.assert_close(mlm.logits(given), dense.flatten(0, 1)[given["label_positions"]])
+
+
+def test_kept_model_is_whole_outside_the_objective(wordpiece: PreTrainedTokenizerFast) -> None:
+    """Called by itself, also after a forward that failed, the stock model gives logits at every position."""
+    model = micro("bert-micro", wordpiece)
+    mlm, given = objective(model), batch()
+    assert mlm.kept is model
+    with pytest.raises(IndexError):
+        mlm(given | {"input_ids": given["input_ids"] + model.config.vocab_size})
+    assert model(input_ids=given["input_ids"]).logits.shape == (ROWS, LENGTH, model.config.vocab_size)
+
+
+def test_counts_are_the_labels(wordpiece: PreTrainedTokenizerFast) -> None:
+    """The count is read off the batch, without the slots that only fill it up."""
+    counts = objective(micro("bert-micro", wordpiece)).counts(batch())
+    assert {name: count.item() for name, count in counts.items()} == {"mlm": TARGETS}
+
+
+def test_fill_is_ignored(wordpiece: PreTrainedTokenizerFast) -> None:
+    """Twice the capacity changes neither loss nor gradients."""
+    model = micro("bert-micro", wordpiece)
+    mlm, given = objective(model), batch()
+    fill = {"label_positions": torch.zeros(CAPACITY, dtype=torch.long), "labels": torch.full((CAPACITY,), -100)}
+    wider = given | {name: torch.cat([given[name], values]) for name, values in fill.items()}
+    results = []
+    for one in (given, wider):
+        total = mlm(one)["mlm"]
+        total.backward()
+        results.append((total.detach(), gradients(model)))
+    torch.testing.assert_close(results[0], results[1], rtol=1e-5, atol=1e-7)
+
+
+def test_d1_micro_batches_add_up(wordpiece: PreTrainedTokenizerFast) -> None:
+    """D1: two micro-batches give the loss and gradient of the whole; Bert's own loss with num_items_in_batch does not."""
+    model, given = micro("bert-micro", wordpiece), batch()
+    mlm = objective(model)
+    whole = mlm(given)["mlm"]
+    whole.backward()
+    expected = gradients(model)
+    cut = ROWS // 2 * LENGTH
+    parts = []
+    for half in (0, 1):
+        slots = [slot for slot in range(TARGETS) if (given["label_positions"][slot] >= cut) == bool(half)]
+        part = {name: given[name][half * 2 : half * 2 + 2] for name in ("input_ids", "segments")}
+        part |= {"label_positions": given["label_positions"][slots] - half * cut, "labels": given["labels"][slots]}
+        parts.append(mlm(part)["mlm"])
+        parts[-1].backward()
+    assert sum(parts).item() == pytest.approx(whole.item(), rel=1e-5)
+    torch.testing.assert_close(gradients(model), expected, rtol=1e-5, atol=1e-6)
+    stock = model(input_ids=given["input_ids"], labels=dense_labels(given), num_items_in_batch=4 * TARGETS).loss
+    plain = model(input_ids=given["input_ids"], labels=dense_labels(given)).loss
+    assert stock.item() == plain.item()  # the number was ignored
+
+
+@pytest.mark.parametrize("name", MICROS)
+def test_process_without_rows_takes_part(name: str, wordpiece: PreTrainedTokenizerFast) -> None:
+    """A micro-batch of no rows counts 0, adds 0, and still gives each parameter a gradient, of zeros."""
+    model, given = micro(name, wordpiece), batch()
+    empty = {"label_positions": torch.zeros(CAPACITY, dtype=torch.long), "labels": torch.full((CAPACITY,), -100)}
+    empty |= {name: given[name][:0] for name in ("input_ids", "segments")}
+    mlm = objective(model)
+    total = mlm(empty)["mlm"]
+    total.backward()
+    assert mlm.counts(empty)["mlm"].item() == 0
+    assert total.item() == 0
+    assert all(parameter.grad is not None and not parameter.grad.any() for parameter in model.parameters())
+
+
+def test_sum_is_float32_under_autocast(wordpiece: PreTrainedTokenizerFast) -> None:
+    """Half precision stops before the softmax."""
+    mlm = objective(micro("bert-micro", wordpiece))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        total = mlm(batch())["mlm"]
+        assert mlm.logits(batch()).dtype == torch.bfloat16
+    assert total.dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", MICROS)
+def test_compiles_as_one_graph(name: str, wordpiece: PreTrainedTokenizerFast) -> None:
+    """torch.compile meets no break: masks, positions and the gathering hook are all traced."""
+    mlm, given = objective(micro(name, wordpiece)), batch()
+    torch._dynamo.reset()
+    compiled = torch.compile(mlm, backend="eager", fullgraph=True)
+    assert compiled(given)["mlm"].item() == pytest.approx(mlm(given)["mlm"].item(), rel=1e-6)
