@@ -11,13 +11,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hfrep.data.corpus import CorpusSettings
-from hfrep.data.tokenizer import load_tokenizer, tokenizer_hash
 from torch import nn
 
 from hfrep.card import pretrained_card
 from hfrep.data.blocks import BlockSettings
+from hfrep.data.corpus import CorpusSettings
 from hfrep.data.text import open_text
+from hfrep.data.tokenizer import load_tokenizer, tokenizer_hash
 from hfrep.errors import told_in_one_sentence
 from hfrep.evaluation.fillings import fillings
 from hfrep.evaluation.language_modeling import (
@@ -113,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         examples = [str(filling) for filling in fillings(model, tokenizer, text.validation, number=5)]
         if accelerator.is_main_process:
             card = pretrained_card(
-                name=f"{shape.name}, pretrained",
+                name=f"{shape.model or shape.model_name_or_path}, pretrained",
                 auto_class=AUTO_CLASS,
                 pipeline_tag="fill-mask",
                 corpora=text.names,

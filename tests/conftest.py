@@ -8,8 +8,9 @@ os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "true", "ACCELER
 
 import pytest
 import torch
-from hfrep.data.tokenizer import TokenizerSettings, train_tokenizer
 from transformers import PreTrainedTokenizerFast
+
+from hfrep.data.tokenizer import TokenizerSettings, train_tokenizer
 
 torch.set_num_threads(1)  # tiny models; also what makes sums alike in this process and in the ones it starts
 
@@ -56,12 +57,12 @@ def corpus_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def wordpiece() -> PreTrainedTokenizerFast:
-    return train_tokenizer(documents(300), TokenizerSettings(algorithm="wordpiece", vocab_size=256))
+    return train_tokenizer(lambda: documents(300), TokenizerSettings(algorithm="wordpiece", vocab_size=256))
 
 
 @pytest.fixture(scope="session")
 def bpe() -> PreTrainedTokenizerFast:
-    return train_tokenizer(documents(300), TokenizerSettings(algorithm="bpe", vocab_size=512))
+    return train_tokenizer(lambda: documents(300), TokenizerSettings(algorithm="bpe", vocab_size=512))
 
 
 @pytest.fixture(scope="session")

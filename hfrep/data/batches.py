@@ -1,8 +1,9 @@
 """Positions → micro-batches: a data set whose item i is the i-th micro-batch of this process, whatever came before."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -11,8 +12,13 @@ from torch.utils.data import DataLoader, Dataset
 from hfrep.data.order import Addresses, Integers, Order, rank_slice
 from hfrep.data.rows import Arrays, Rows
 
-Batch = dict[str, torch.Tensor]
-Collator = Callable[[Arrays, Addresses], Batch]
+Batch = Mapping[str, torch.Tensor]
+
+
+class Collator(Protocol):
+    """Rows and their addresses → a batch. Small and picklable, for it is copied into the loader's workers."""
+
+    def __call__(self, rows: Arrays, addresses: Addresses) -> dict[str, torch.Tensor]: ...
 
 
 @dataclass(frozen=True)
@@ -83,7 +89,7 @@ class MicroBatches(Dataset[Batch]):
         counted = len(positions) > 0
         addresses = self.addresses(positions if counted else np.zeros(1, np.int64))
         batch = self.collator(self.rows.take(addresses.rows), addresses)
-        return batch | {"counted": torch.tensor(float(counted))}
+        return {**batch, "counted": torch.tensor(float(counted))}
 
 
 def batches_from(data: MicroBatches, step: int, workers: int, pin_memory: bool) -> Iterator[list[Batch]]:

@@ -21,14 +21,14 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
-from hfrep.data.corpus import Corpus
-from hfrep.data.tokenizer import encode_documents, tokenizer_hash
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerFast
 
 from hfrep.data.cache import prepared
+from hfrep.data.corpus import Corpus
 from hfrep.data.order import Integers
 from hfrep.data.rows import Arrays
+from hfrep.data.tokenizer import encode_documents, tokenizer_hash
 from hfrep.errors import ConfigError, DataError
 from hfrep.settings import setting
 
@@ -42,9 +42,7 @@ SHORT_DOCUMENT = 64  # tokens; a median below it suggests that the separator cut
 @dataclass(frozen=True, kw_only=True)
 class BlockSettings:
     # A path may move and the same words stay: what a resume checks is the tokenizer's hash.
-    tokenizer: str = setting(
-        "", "tokenizer: a folder or a Hub id", kind="operation", aliases=("tokenizer_name",)
-    )
+    tokenizer: str = setting("", "tokenizer: a folder or a Hub id", kind="operation", aliases=("tokenizer_name",))
     sequence_length: int = setting(
         128, "tokens per row, special tokens included", aliases=("max_seq_length", "block_size")
     )

@@ -10,7 +10,7 @@ classes with several kinds of layers (ModernBERT) take one mask per kind. This f
 """
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -113,7 +113,7 @@ class RowInputs:
         return torch.where(mask, 0.0, torch.finfo(torch.float32).min) if self.additive else mask
 
 
-def prove_isolation(model: PreTrainedModel, row_inputs: RowInputs, *, sequence_length: int) -> None:
+def prove_isolation(model: PreTrainedModel, row_inputs: Callable[[Tensor], Inputs], *, sequence_length: int) -> None:
     """Show that in a row of two documents and padding, changing one of the three moves nothing in the other documents.
 
     The model is run on its own device, in eval mode, without gradients and without drawing random numbers; its
@@ -121,7 +121,7 @@ def prove_isolation(model: PreTrainedModel, row_inputs: RowInputs, *, sequence_l
 
     Args:
         model: a stock class; its backbone's outputs are compared.
-        row_inputs: what turns segments into the model's inputs.
+        row_inputs: what turns segments into the model's inputs: its `RowInputs`.
         sequence_length: tokens per row of the run; at most `PROOF_LENGTH` are used, and at least 4 are needed.
 
     Raises:

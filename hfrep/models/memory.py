@@ -9,8 +9,8 @@ def training_bytes(model: PreTrainedModel, rows: int, length: int) -> int:
     """A rough estimate for one process: weights, gradients, two moments, and activations of a forward pass.
 
     Activations are those of a transformer layer without recomputation, 34·s·b·h + 5·a·s²·b bytes in half precision
-    (Korthikanti et al. 2022, "Reducing activation recomputation in large transformer models", equation 1); the attention
-    matrix itself (the second term) is not kept by fused attention and is left out.
+    (Korthikanti et al. 2022, "Reducing activation recomputation in large transformer models", equation 1); the
+    attention matrix itself (the second term) is not kept by fused attention and is left out.
 
     Args:
         rows, length: of a micro-batch.

@@ -103,6 +103,17 @@ class ModelSettings:
                 where="--dropout", expected="a share in [0, 1)", found=f"{self.dropout}", do="0 suits pretraining"
             )
 
+    def or_default(self, preset: str) -> "ModelSettings":
+        """These settings, or the fresh `preset` where they name no model."""
+        named = self.model or self.model_name_or_path
+        return self if named else dataclasses.replace(self, model=preset)
+
+    def describe(self, model: PreTrainedModel) -> str:
+        """Name, class and size of the `model` made with these settings."""
+        name = self.model or str(self.model_name_or_path)
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        return f"{name}: {type(model).__name__}, {parameters:,} parameters, vocabulary {model.config.vocab_size:,}"
+
 
 def build_model(
     settings: ModelSettings,

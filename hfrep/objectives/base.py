@@ -7,21 +7,13 @@ step over micro-batches and processes and divides once, so that no way of splitt
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar, Protocol
+from types import MappingProxyType
+from typing import ClassVar
 
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from hfrep.data.order import Addresses
-from hfrep.data.rows import Arrays
-
-Batch = Mapping[str, Tensor]
-
-
-class Collator(Protocol):
-    """Rows and their addresses → a batch. Small and picklable, for it is copied into the loader's workers."""
-
-    def __call__(self, rows: Arrays, addresses: Addresses) -> dict[str, Tensor]: ...
+from hfrep.data.batches import Batch, Collator
 
 
 class Objective(nn.Module, ABC):
@@ -30,7 +22,12 @@ class Objective(nn.Module, ABC):
     Attributes:
         Options: the dataclass of the objective's own settings.
         kept: the part of the module that export saves.
+        weights: of the loss terms; 1 where one is not named.
+        batch_coupled: whether the loss couples the rows of a batch, which then cannot be split into micro-batches.
     """
+
+    weights: Mapping[str, float] = MappingProxyType({})
+    batch_coupled: ClassVar[bool] = False
 
     Options: ClassVar[type]
     kept: PreTrainedModel
@@ -45,7 +42,10 @@ class Objective(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Sum of each loss term over its targets in `batch` (float32 scalars). The only entry while training."""
+        """Sum of each loss term over its targets in `batch` (float32 scalars). The only entry.
+
+        In eval mode it may add other sums over the same targets, such as how many were guessed right.
+        """
 
     def after_step(self) -> None:
         """Called after each optimizer step: momentum copies and queues move here. Most objectives have none."""

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
-from hfrep.models.isolation import Documents, RowInputs
-from hfrep.objectives.base import Batch, Collator, Objective
+from hfrep.data.batches import Batch, Collator
+from hfrep.models.isolation import Documents, RowInputs, prove_isolation
+from hfrep.objectives.base import Objective
 from hfrep.objectives.masking import IGNORED, MaskingSettings
 
 
@@ -43,15 +44,24 @@ class MaskedLM(Objective):
         return {"mlm": (batch["labels"] != IGNORED).sum()}
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        logits = self.logits(batch).float()
-        return {"mlm": F.cross_entropy(logits, batch["labels"], ignore_index=IGNORED, reduction="sum")}
+        logits, labels = self.logits(batch).float(), batch["labels"]
+        sums = {"mlm": F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum")}
+        if not self.training:
+            sums["correct"] = (logits.argmax(-1) == labels).sum().float()
+        return sums
+
+    def prove_isolation(self, sequence_length: int) -> str:
+        """Show that packed documents do not see each other; what was shown, as a sentence.
+
+        Raises:
+            ProofError: they do.
+        """
+        prove_isolation(self.kept, self._row_inputs, sequence_length=sequence_length)
+        return "documents packed into one row do not see each other"
 
     def logits(self, batch: Batch) -> Tensor:
         """Scores over the vocabulary at ``label_positions`` [capacity, V], in the dtype the class computes in."""
         input_ids, segments = batch["input_ids"], batch["segments"]
-        if len(input_ids) == 0:
-            # A process without rows in this micro-batch still takes part, with gradients of zero.
-            input_ids, segments = F.pad(input_ids, (0, 0, 0, 1)), F.pad(segments, (0, 0, 0, 1), value=1)
         self._labelled.positions = batch["label_positions"]
         try:
             logits: Tensor = self.kept(input_ids=input_ids, **self._row_inputs(segments)).logits

@@ -5,8 +5,8 @@ import signal
 
 import pytest
 import tiny
-
 from conftest import documents
+
 from hfrep.errors import CheckpointError
 
 

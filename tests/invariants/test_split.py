@@ -2,7 +2,6 @@
 
 import pytest
 import tiny
-
 from conftest import documents
 
 

@@ -141,7 +141,7 @@ def test_fill_is_ignored(wordpiece: PreTrainedTokenizerFast) -> None:
 
 
 def test_d1_micro_batches_add_up(wordpiece: PreTrainedTokenizerFast) -> None:
-    """D1: two micro-batches give the loss and gradient of the whole; Bert's own loss with num_items_in_batch does not."""
+    """D1: micro-batches add up to the whole's loss and gradient; Bert's own loss ignores num_items_in_batch."""
     model, given = micro("bert-micro", wordpiece), batch()
     mlm = objective(model)
     whole = mlm(given)["mlm"]

@@ -1,0 +1,49 @@
+# `make` lists the targets. Everything is installed into $(VENV), at the versions in constraints.txt.
+PYTHON ?= python3
+VENV ?= .venv
+# Package index to take torch from, for a CPU-only build: make mlm TORCH_INDEX=https://download.pytorch.org/whl/cpu
+TORCH_INDEX ?=
+# More flags for the recipe: make mlm ARGS="--max_minutes 30"
+ARGS ?=
+
+BIN := $(VENV)/bin
+TORCH := $(shell grep '^torch==' constraints.txt)
+INSTALLED := $(VENV)/installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup mlm test test-all check format benchmark
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+setup: $(INSTALLED) ## make .venv and install what constraints.txt pins
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@echo "Installing $(TORCH) from $(or $(TORCH_INDEX),the default package index: on Linux with x86-64 that may be the CUDA build of several GB; for a CPU-only build give TORCH_INDEX=https://download.pytorch.org/whl/cpu)"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet $(TORCH) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) --constraint constraints.txt
+	$(BIN)/pip install --quiet --editable '.[test]' --constraint constraints.txt
+	@touch $@
+
+mlm: $(INSTALLED) ## set up, then train a BERT from scratch: the main job
+	$(BIN)/accelerate launch --quiet recipes/mlm.py $(ARGS)
+
+test: $(INSTALLED) ## set up, then run the tests
+	$(BIN)/python -m pytest -m "not slow" --durations 10
+
+test-all: $(INSTALLED) ## run the tests with the long matrices
+	$(BIN)/python -m pytest
+
+check: $(INSTALLED) ## format, lint, types and the quick tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q -m "not slow and not multiprocess"
+
+format: $(INSTALLED) ## put the code into its format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+benchmark: $(INSTALLED) ## time training and tokenizing against the stock tools
+	$(BIN)/python benchmarks/mlm_speed.py
+	$(BIN)/python benchmarks/packing_speed.py

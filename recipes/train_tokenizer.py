@@ -1,0 +1,72 @@
+"""Train a tokenizer and let it prove itself.
+
+    python recipes/train_tokenizer.py --output_dir tokenizers/wordpiece-8k
+    python recipes/train_tokenizer.py --algorithm bpe --corpus my_texts/ --vocab_size 16384 --output_dir my-tokenizer
+
+Without --corpus it reads the prose of the installed Python packages. The folder opens with `AutoTokenizer`.
+"""
+
+import itertools
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hfrep.data.corpus import CorpusSettings, open_corpus
+from hfrep.data.tokenizer import TokenizerSettings, prove_tokenizer, tokenizer_hash, train_tokenizer
+from hfrep.errors import ConfigError, told_in_one_sentence
+from hfrep.settings import parse, setting
+from hfrep.training.launch import quiet_libraries
+
+PROOF_DOCUMENTS = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputSettings:
+    output_dir: str = setting("", "folder for the tokenizer", kind="operation")
+
+    def __post_init__(self) -> None:
+        folder = Path(self.output_dir)
+        if not self.output_dir:
+            raise ConfigError(where="output_dir", expected="a folder", found="none", do="give --output_dir")
+        if (
+            folder.exists()
+            and (not folder.is_dir() or any(folder.iterdir()))
+            and not (folder / "tokenizer.json").exists()
+        ):
+            raise ConfigError(
+                where=str(folder),
+                expected="a new folder, or one with a tokenizer to replace",
+                found="other files",
+                do="give another --output_dir",
+            )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the recipe; returns the status to exit with."""
+    corpora, shape, output = parse(CorpusSettings, TokenizerSettings, OutputSettings, argv=argv, description=__doc__)
+    quiet_libraries()
+    sources = [open_corpus(name, corpora) for name in corpora.corpus]
+
+    def documents() -> Iterator[str]:
+        for source in sources:
+            yield from source.documents()
+
+    tokenizer = train_tokenizer(documents, shape)
+    report = prove_tokenizer(tokenizer, list(itertools.islice(documents(), PROOF_DOCUMENTS)))
+    try:
+        tokenizer.save_pretrained(output.output_dir)
+    except OSError as error:
+        raise ConfigError(
+            where=output.output_dir, expected="a folder that can be written", found=str(error), do="give another"
+        ) from None
+    print(f"tokenizer  {shape.algorithm}, {len(tokenizer):,} tokens, from {', '.join(corpora.corpus)}")
+    print(f"proved     {report}")
+    print(f"hash       {tokenizer_hash(tokenizer)}")
+    print(f"saved      {output.output_dir}")
+    return 0
+
+
+if __name__ == "__main__":
+    with told_in_one_sentence():
+        sys.exit(main())
