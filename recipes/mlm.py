@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from torch import nn
 
 from hfrep.card import pretrained_card
@@ -29,9 +30,10 @@ from hfrep.evaluation.language_modeling import (
 )
 from hfrep.evaluation.ngrams import masked_ngram_losses
 from hfrep.export import export, prove_reload
+from hfrep.models.initialization import initialize_from_text
 from hfrep.models.memory import training_bytes
 from hfrep.models.presets import ModelSettings, build_model
-from hfrep.objectives.masking import VALIDATION_SEED, MaskedLMCollator, MaskingSettings
+from hfrep.objectives.masking import VALIDATION_SEED, MaskedLMCollator, MaskingSettings, special_tokens
 from hfrep.objectives.mlm import MaskedLM
 from hfrep.settings import parse
 from hfrep.training.budget import Budget, BudgetSettings
@@ -78,6 +80,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     # Model and objective.
     model = build_model(shape, tokenizer=tokenizer, sequence_length=cut.sequence_length)
+    counts = text.token_counts(len(tokenizer))
+    if shape.model:
+        initialize_from_text(model, np.where(special_tokens(tokenizer), 0, counts))
     collator = MaskedLMCollator.of(tokenizer, rates=masking.rates, by=masking.masking, seed=launch.seed)
     objective = MaskedLM(model, collator, documents=cut.documents)
     run.tell(model=shape.describe(model), text=text)
@@ -98,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         rates = (masking.eval_mlm_probability, masking.eval_mlm_probability)
         fixed = MaskedLMCollator.of(tokenizer, rates=rates, by=masking.masking, seed=VALIDATION_SEED)
         validation = validation_batches(text.validation, fixed, checking, accelerator)
-        baselines = masked_ngram_losses(text.training, validation, collator.special)
+        baselines = masked_ngram_losses(text.training, validation, counts, collator.special)
 
         def evaluate(module: nn.Module) -> dict[str, float]:
             return language_modeling_metrics(totals(module, objective, validation, accelerator), "mlm") | baselines

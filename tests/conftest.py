@@ -57,7 +57,7 @@ def corpus_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def wordpiece() -> PreTrainedTokenizerFast:
-    return train_tokenizer(lambda: documents(300), TokenizerSettings(algorithm="wordpiece", vocab_size=256))
+    return train_tokenizer(lambda: documents(300), TokenizerSettings(algorithm="wordpiece", vocab_size=192))
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Documents in local files: ``.txt``, ``.jsonl``, ``.csv`` (each also ``.gz``) and ``.parquet``, or a folder of them."""
+"""Documents in local files: ``.txt``, ``.jsonl``, ``.csv`` (each also ``.gz``) and ``.parquet``, or a folder."""
 
 import csv
 import gzip

@@ -10,9 +10,11 @@ from transformers import PreTrainedTokenizerFast
 from hfrep.data.blocks import SHORT_DOCUMENT, Blocks, BlockSettings, build_blocks
 from hfrep.data.cache import default_cache
 from hfrep.data.corpus import Corpus, CorpusSettings, open_training_and_validation
-from hfrep.data.order import Order, order_of
+from hfrep.data.order import Integers, Order, order_of
 from hfrep.data.rows import Concatenated
 from hfrep.errors import DataError
+
+ROWS_AT_A_TIME = 4096
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,14 @@ class Text:
             f"{', '.join(self.names)}: {documents:,} documents, {tokens:,} tokens in {len(self.training):,} rows of "
             f"{facts[0].sequence_length}, {padding:.2%} padding; {len(self.validation):,} rows held out"
         )
+
+    def token_counts(self, size: int) -> Integers:
+        """How often each of `size` tokens stands in the training rows, special tokens included; int64 [size]."""
+        counts = np.zeros(size, np.int64)
+        for first in range(0, len(self.training), ROWS_AT_A_TIME):
+            rows = self.training.take(np.arange(first, min(first + ROWS_AT_A_TIME, len(self.training))))
+            counts += np.bincount(rows["input_ids"].ravel(), minlength=size)
+        return counts
 
     def advice(self) -> Iterator[str]:
         """A sentence for each corpus whose documents are so short that its separator may be wrong."""

@@ -16,7 +16,9 @@ from hfrep.objectives.masking import IGNORED, Booleans
 ROWS_AT_A_TIME = 4096
 
 
-def masked_ngram_losses(training: Rows, validation: MicroBatches, special: Booleans) -> dict[str, float]:
+def masked_ngram_losses(
+    training: Rows, validation: MicroBatches, unigrams: Integers, special: Booleans
+) -> dict[str, float]:
     """What both predictors score on the masked positions of the validation batches."""
     targets: list[Integers] = []
     neighbours: list[Integers] = []
@@ -28,24 +30,27 @@ def masked_ngram_losses(training: Rows, validation: MicroBatches, special: Boole
         places = batch["label_positions"][batch["labels"] != IGNORED].numpy()
         targets.append(rows["input_ids"].flat[places])
         neighbours.append(rows["input_ids"].flat[places - 1])
-    return ngram_losses(training, np.concatenate(targets), np.concatenate(neighbours), special)
+    return ngram_losses(training, np.concatenate(targets), np.concatenate(neighbours), unigrams, special)
 
 
-def ngram_losses(rows: Rows, targets: Integers, neighbours: Integers, special: Booleans) -> dict[str, float]:
+def ngram_losses(
+    rows: Rows, targets: Integers, neighbours: Integers, unigrams: Integers, special: Booleans
+) -> dict[str, float]:
     """Mean loss in nats of both predictors over `targets` int64 [n] with their left `neighbours` int64 [n].
 
     Args:
         rows: training rows with ``input_ids`` and ``segments``.
+        unigrams: int64 [V], how often each token stands in the training rows.
         special: bool [V], tokens that are never a target.
     """
     size = len(special)
-    unigrams, starts = np.zeros(size, np.int64), np.zeros(size, np.int64)
+    unigrams = np.where(special, 0, unigrams)
+    starts = np.zeros(size, np.int64)
     wanted, where = np.unique(neighbours * size + targets, return_inverse=True)
     bigrams = np.zeros(len(wanted), np.int64)
     for first in range(0, len(rows), ROWS_AT_A_TIME):
         taken = rows.take(np.arange(first, min(first + ROWS_AT_A_TIME, len(rows))))
         tokens, segments = taken["input_ids"], taken["segments"]
-        unigrams += np.bincount(tokens[~special[tokens]], minlength=size)
         pairs = (segments[:, 1:] == segments[:, :-1]) & ~special[tokens[:, 1:]]
         left, right = tokens[:, :-1][pairs], tokens[:, 1:][pairs]
         starts += np.bincount(left, minlength=size)

@@ -28,7 +28,7 @@ ROWS_NAMED = 32  # rows that a message about a bad batch lists at most
 
 @dataclass(frozen=True, kw_only=True)
 class LoopSettings:
-    train_batch_size: int = setting(32, "rows per optimizer step, over all processes")
+    train_batch_size: int = setting(16, "rows per optimizer step, over all processes")
     per_device_train_batch_size: int | None = setting(
         None, "rows of one forward pass of one process; default: all of its share", kind="operation"
     )

@@ -1,8 +1,8 @@
 """Parameter groups, AdamW and Muon, and learning rates as a function of progress.
 
 AdamW decays weight matrices only: no decay on norms, biases and embeddings. Muon (Jordan et al. 2024;
-`torch.optim.Muon`) takes the matrices of hidden linear layers, and AdamW the rest. Muon's updates are scaled to the
-size of AdamW's (Liu et al. 2025, "Muon is scalable for LLM training", section 2.2), so one learning rate serves both.
+`torch.optim.Muon`) takes the matrices of hidden linear layers, and AdamW the rest. Muon's updates are orthogonal
+matrices, so its learning rate is of another size than AdamW's.
 """
 
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ from hfrep.settings import setting
 
 Scheduler = Literal["linear", "cosine", "warmup_stable_decay", "constant"]
 
+PEAK = "peak_lr"  # where a parameter group keeps its peak learning rate
 RESOLUTION = 1_000_000  # steps that stand for a whole run when a schedule is asked by progress
 DECAYED_TYPES = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d)
 
@@ -26,7 +27,8 @@ class OptimizerSettings:
     optimizer: Literal["muon", "adamw"] = setting(
         "muon", "muon: Muon for hidden weight matrices and AdamW for the rest; adamw: AdamW for all"
     )
-    learning_rate: float = setting(2e-3, "peak learning rate")
+    learning_rate: float = setting(2e-3, "peak learning rate of AdamW")
+    muon_learning_rate: float = setting(0.02, "peak learning rate of Muon")
     weight_decay: float = setting(0.01, "decoupled decay of weight matrices, per unit of learning rate")
     adam_beta1: float = setting(0.9, "AdamW: decay of the gradient's mean")
     adam_beta2: float = setting(0.98, "AdamW: decay of the gradient's square")
@@ -44,7 +46,7 @@ class OptimizerSettings:
     )
 
     def __post_init__(self) -> None:
-        for name in ("learning_rate", "adam_epsilon"):
+        for name in ("learning_rate", "muon_learning_rate", "adam_epsilon"):
             self._require(name, getattr(self, name) > 0, "more than 0")
         for name in ("weight_decay", "max_grad_norm", "warmup_steps"):
             self._require(name, getattr(self, name) >= 0, "0 or more")
@@ -78,12 +80,16 @@ def build_optimizers(module: nn.Module, settings: OptimizerSettings) -> list[tor
     if matrices:
         muon = torch.optim.Muon(
             matrices,
-            lr=settings.learning_rate,
-            weight_decay=settings.weight_decay,
+            lr=settings.muon_learning_rate,
+            # Decay is per unit of learning rate, and Muon's is the larger one.
+            weight_decay=settings.weight_decay * settings.learning_rate / settings.muon_learning_rate,
             momentum=settings.muon_momentum,
-            adjust_lr_fn="match_rms_adamw",
+            adjust_lr_fn="original",
         )
         optimizers.append(muon)
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group[PEAK] = group["lr"]
     return optimizers
 
 
@@ -116,7 +122,6 @@ class LearningRate:
 
     def __init__(self, optimizers: list[torch.optim.Optimizer], settings: OptimizerSettings, steps: int | None) -> None:
         self.optimizers = optimizers
-        self.peak = settings.learning_rate
         warmup = settings.warmup_steps
         if warmup >= 1:
             if steps is None:
@@ -139,9 +144,9 @@ class LearningRate:
         return float(self._factor(int(progress * RESOLUTION)))
 
     def set(self, progress: float) -> float:
-        """Set the rate for `progress` in [0, 1] and return it."""
-        rate = self.peak * self.factor(progress)
+        """Set the rates for `progress` in [0, 1] and return that of AdamW."""
+        factor = self.factor(progress)
         for optimizer in self.optimizers:  # loading a state replaces the groups, so they are looked up each time
             for group in optimizer.param_groups:
-                group["lr"] = rate
-        return rate
+                group["lr"] = group[PEAK] * factor
+        return self.optimizers[0].param_groups[0]["lr"]
