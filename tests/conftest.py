@@ -62,7 +62,7 @@ def wordpiece() -> PreTrainedTokenizerFast:
 
 @pytest.fixture(scope="session")
 def bpe() -> PreTrainedTokenizerFast:
-    return train_tokenizer(lambda: documents(300), TokenizerSettings(algorithm="bpe", vocab_size=512))
+    return train_tokenizer(lambda: documents(300), TokenizerSettings(algorithm="bpe", vocab_size=320))
 
 
 @pytest.fixture(scope="session")

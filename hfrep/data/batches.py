@@ -98,7 +98,7 @@ def batches_from(data: MicroBatches, step: int, workers: int, pin_memory: bool) 
     loader: DataLoader[Batch] = DataLoader(
         data,
         batch_size=None,
-        sampler=itertools.count(step * per_step),  # type: ignore[arg-type]
+        sampler=itertools.count(step * per_step),
         num_workers=workers,
         pin_memory=pin_memory,
         generator=torch.Generator(),  # else it would draw from the global one, and dropout would differ after a resume

@@ -7,6 +7,7 @@ order, as often as asked, in bounded memory, with a fingerprint of what is read.
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from hfrep.data import hub_corpus, local
@@ -82,15 +83,13 @@ def open_corpus(name: str, settings: CorpusSettings) -> Corpus:
         DataError: it is not there or cannot be read; reading later may raise it too, with the line.
     """
     cache = Path(settings.cache_dir) if settings.cache_dir else default_cache()
+    read: Callable[[], Iterator[str]]
     if name == BUILT_IN:
-        facts, read = fingerprint(), lambda: local.read_text(docstrings_file(cache), "blank")
+        facts, read = fingerprint(), partial(_built_in, cache)
     elif Path(name).exists() or local.looks_like_a_path(name):
         files = local.find_files(Path(name))
         facts = local.content_hash(files)
-
-        def read() -> Iterator[str]:
-            for file in files:
-                yield from local.read(file, separator=settings.document_separator, column=settings.text_column)
+        read = partial(local.read_all, files, separator=settings.document_separator, column=settings.text_column)
     else:
         facts, read = hub_corpus.open_dataset(
             name,
@@ -124,6 +123,10 @@ def open_training_and_validation(settings: CorpusSettings) -> tuple[list[Corpus]
         return training, [open_corpus(name, settings) for name in settings.validation_corpus]
     split = [_split(corpus, settings.validation_fraction) for corpus in training]
     return [train for train, _ in split], [held for _, held in split]
+
+
+def _built_in(cache: Path) -> Iterator[str]:
+    return local.read_text(docstrings_file(cache), "blank")
 
 
 def _split(corpus: Corpus, fraction: float) -> tuple[Corpus, Corpus]:

@@ -58,6 +58,12 @@ def content_hash(files: list[Path]) -> str:
     return digest.hexdigest()
 
 
+def read_all(files: list[Path], *, separator: str, column: str) -> Iterator[str]:
+    """The documents of `files`, one file after the other; see `read`."""
+    for file in files:
+        yield from read(file, separator=separator, column=column)
+
+
 def read(file: Path, *, separator: str, column: str) -> Iterator[str]:
     """The documents of a file; `separator` for text, `column` for the other formats.
 

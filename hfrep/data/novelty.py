@@ -10,6 +10,7 @@ import re
 import zlib
 
 import numpy as np
+from numpy.typing import NDArray
 
 SHINGLE = 8  # words
 MAX_SEEN = 0.5  # share of a paragraph's shingles
@@ -52,4 +53,5 @@ class Novelty:
                 hashes[word] = zlib.crc32(word.encode()) * _MULTIPLIER % (1 << 64)
         values = np.array([hashes[word] for word in words], dtype=np.uint64)
         windows = np.lib.stride_tricks.sliding_window_view(values, SHINGLE)
-        return (windows * _POWERS).sum(axis=1, dtype=np.uint64) >> np.uint64(64 - FILTER_BITS)
+        mixed: NDArray[np.uint64] = (windows * _POWERS).sum(axis=1, dtype=np.uint64)
+        return mixed >> np.uint64(64 - FILTER_BITS)

@@ -15,7 +15,7 @@ Everything stays trainable.
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from hfrep.data.order import Integers
@@ -39,25 +39,28 @@ def initialize_from_text(model: PreTrainedModel, counts: Integers) -> None:
     positions = getattr(embeddings, "position_embeddings", None)
     layers = getattr(getattr(model.base_model, "encoder", None), "layer", None)
     if positions is not None and layers is not None and hasattr(layers[0].attention, "self"):
-        frequencies = _rotate(positions, model.config)
-        _look_at_neighbours(layers[0].attention.self, frequencies, model.config)
+        size = model.config.hidden_size // model.config.num_attention_heads // 2
+        frequencies = _rotate(positions.weight, size, model.config.initializer_range)
+        attention = layers[0].attention.self
+        _look_at_neighbours(attention.query.weight, attention.key.weight, frequencies)
 
 
-def _rotate(positions: nn.Embedding, config: object) -> Tensor:
-    """Let the first dimensions of the position vectors be rotations; returns their frequencies [K]."""
-    size: int = config.hidden_size // config.num_attention_heads // 2  # type: ignore[attr-defined]
+def _rotate(positions: Tensor, size: int, deviation: float) -> Tensor:
+    """Let the first 2K dimensions of `positions` [P, H] be K = `size` rotations; returns their frequencies [K]."""
     frequencies = FASTEST * (SLOWEST / FASTEST) ** (torch.arange(size) / (size - 1))
-    angles = torch.arange(len(positions.weight))[:, None] * frequencies
-    scale = config.initializer_range * AMPLITUDE  # type: ignore[attr-defined]
-    positions.weight.mul_(REST)
-    positions.weight[:, : 2 * size] = torch.stack([angles.cos(), angles.sin()], dim=-1).flatten(1) * scale
+    angles = torch.arange(len(positions))[:, None] * frequencies
+    positions.mul_(REST)
+    rotations = torch.stack([angles.cos(), angles.sin()], dim=-1).flatten(1)
+    positions[:, : 2 * size] = rotations * deviation * AMPLITUDE
     return frequencies
 
 
-def _look_at_neighbours(attention: nn.Module, frequencies: Tensor, config: object) -> None:
-    """Add to each head's query and key what makes its logit Σ cos(w (distance − offset)), scaled to `SHARPNESS`."""
-    width: int = config.hidden_size  # type: ignore[attr-defined]
-    size = len(frequencies)
+def _look_at_neighbours(query: Tensor, key: Tensor, frequencies: Tensor) -> None:
+    """Add to each head's rows of `query` and `key` [H, H] what makes its logit Σ cos(w (distance − offset)).
+
+    At the head's offset the sum comes to `SHARPNESS`.
+    """
+    width, size = len(query), len(frequencies)
     per_head = 2 * size
     # The layer norm behind the embeddings divides by the variance of words (1) and rotations (½ on 2K dimensions).
     power = AMPLITUDE**2 * width / (width + size * AMPLITUDE**2)
@@ -67,5 +70,5 @@ def _look_at_neighbours(attention: nn.Module, frequencies: Tensor, config: objec
         cosine, sine = torch.diag(angle.cos()), torch.diag(angle.sin())
         turned = torch.stack([torch.stack([cosine, -sine], -1), torch.stack([sine, cosine], -1)], 1)
         rows = slice(head * per_head, (head + 1) * per_head)
-        attention.query.weight[rows, :per_head] += scale * turned.reshape(per_head, per_head)
-        attention.key.weight[rows, :per_head] += scale * torch.eye(per_head)
+        query[rows, :per_head] += scale * turned.reshape(per_head, per_head)
+        key[rows, :per_head] += scale * torch.eye(per_head)

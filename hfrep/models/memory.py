@@ -17,5 +17,5 @@ def training_bytes(model: PreTrainedModel, rows: int, length: int) -> int:
     """
     parameters = sum(parameter.numel() for parameter in model.parameters())
     config = model.config
-    activations = 17 * BYTES * rows * length * config.hidden_size * config.num_hidden_layers
-    return 4 * BYTES * parameters + activations
+    activations: int = 17 * BYTES * rows * length * config.hidden_size * config.num_hidden_layers
+    return int(4 * BYTES * parameters + activations)

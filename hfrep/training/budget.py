@@ -72,7 +72,7 @@ class Budget:
         assert settings.num_train_epochs is not None
         return cls(math.ceil(settings.num_train_epochs * rows / batch_rows), None)
 
-    def progress(self, step: int, seconds: float) -> float:
+    def progress(self, step: float, seconds: float) -> float:
         """Share of the run that is done, in [0, 1], after `step` steps and `seconds` of training."""
         done = step / self.steps if self.steps is not None else seconds / 60 / self.minutes  # type: ignore[operator]
         return min(1.0, done)

@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import nn
 from transformers import get_scheduler
+from transformers.modeling_utils import EmbeddingAccessMixin
 
 from hfrep.errors import ConfigError
 from hfrep.settings import setting
@@ -99,7 +100,7 @@ def _sorted_parameters(module: nn.Module) -> tuple[list[nn.Parameter], list[nn.P
     heads = {
         id(head.weight)
         for part in module.modules()
-        if hasattr(part, "get_output_embeddings") and (head := part.get_output_embeddings()) is not None
+        if isinstance(part, EmbeddingAccessMixin) and (head := part.get_output_embeddings()) is not None
     }
     linear = {id(part.weight) for part in module.modules() if isinstance(part, DECAYED_TYPES)}
     matrices: list[nn.Parameter] = []
@@ -149,4 +150,4 @@ class LearningRate:
         for optimizer in self.optimizers:  # loading a state replaces the groups, so they are looked up each time
             for group in optimizer.param_groups:
                 group["lr"] = group[PEAK] * factor
-        return self.optimizers[0].param_groups[0]["lr"]
+        return float(self.optimizers[0].param_groups[0]["lr"])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import Accelerator
 from torch import nn
 
@@ -164,6 +165,7 @@ class Run:
             **environment(),
             "processes": self.accelerator.num_processes,
             "device": str(self.accelerator.device),
+            "threads": torch.get_num_threads(),
             "settings": as_dict(self.groups),
             "identity": self.start.identity,
             "schedule": self.start.schedule,

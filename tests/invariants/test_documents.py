@@ -161,6 +161,14 @@ def test_padding_gives_numbers(name: str, documents: str, wordpiece: PreTrainedT
 
 
 @pytest.mark.parametrize("name", MICROS)
+def test_every_position_sees_itself(name: str, wordpiece: PreTrainedTokenizerFast) -> None:
+    """No row of a mask is empty, padding included: what a softmax over nothing gives hangs on the kernel."""
+    masks = RowInputs.of(micro(name, wordpiece), "isolate")(SEGMENTS)["attention_mask"]
+    for mask in masks.values() if isinstance(masks, dict) else [masks]:
+        assert mask.diagonal(dim1=2, dim2=3).all()
+
+
+@pytest.mark.parametrize("name", MICROS)
 def test_joined_row_is_one_text_to_the_stock_class(name: str, wordpiece: PreTrainedTokenizerFast) -> None:
     """With `join`, a row without its padding given to the stock class has the same hidden states."""
     model = micro(name, wordpiece)

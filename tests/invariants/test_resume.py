@@ -12,7 +12,7 @@ from hfrep.errors import CheckpointError
 
 @pytest.fixture(scope="module")
 def rows(wordpiece, tmp_path_factory):
-    return tiny.blocks(documents(60), wordpiece, tmp_path_factory.mktemp("blocks"))
+    return tiny.blocks(documents(30), wordpiece, tmp_path_factory.mktemp("blocks"))
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from transformers.modeling_utils import EmbeddingAccessMixin
 
 from hfrep.errors import ConfigError
 from hfrep.training.budget import Budget, BudgetSettings
@@ -74,7 +75,7 @@ def test_warmup_in_steps_is_a_share_of_the_budget():
         LearningRate(optimizers, settings, steps=None)
 
 
-class _Tied(nn.Module):
+class _Tied(nn.Module, EmbeddingAccessMixin):
     def __init__(self):
         super().__init__()
         self.words = nn.Embedding(10, 4)

@@ -215,7 +215,7 @@ def test_wrong_config_file_gets_one_sentence(content, sentence, wordpiece, tmp_p
 
 def test_tokenizer_larger_than_the_stored_model_is_refused(bpe, saved):
     """Both sizes are named."""
-    sentence = f"the tokenizer: expected at most the 256 tokens that {saved} has, found {len(bpe)} tokens"
+    sentence = f"the tokenizer: expected at most the 192 tokens that {saved} has, found {len(bpe)} tokens"
     with pytest.raises(ConfigError, match=re.escape(sentence)):
         build(bpe, model_name_or_path=str(saved))
 

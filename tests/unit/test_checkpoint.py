@@ -1,0 +1,170 @@
+"""Checkpoints: complete or not at all, one writer, and messages that say what to do."""
+
+import json
+import os
+import subprocess
+import sys
+
+import psutil
+import pytest
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from hfrep.errors import CheckpointError, ConfigError, TrainingError
+from hfrep.training import checkpoint
+from hfrep.training.checkpoint import (
+    Checkpoints,
+    CheckpointSettings,
+    TrainerState,
+    one_writer,
+    read_state,
+    require_room,
+)
+
+
+def state(step):
+    return TrainerState(step=step, seconds=0.0, processes=1, identity={}, schedule={})
+
+
+@pytest.fixture
+def checkpoints(tmp_path):
+    accelerator = Accelerator(cpu=True)
+    model = nn.Linear(64, 64)
+    accelerator.prepare(model, torch.optim.AdamW(model.parameters()))
+    yield Checkpoints(accelerator, CheckpointSettings(output_dir=str(tmp_path), save_total_limit=2))
+    accelerator.free_memory()
+
+
+def steps(checkpoints):
+    return sorted(path.name for path in checkpoints.folder.glob("*step*"))
+
+
+def test_the_newest_are_kept(checkpoints):
+    """Three saves under a limit of two leave the last two, and latest names the last."""
+    for step in (9, 10, 11):
+        checkpoints.save(state(step))
+    assert steps(checkpoints) == ["step-10", "step-11"]
+    assert read_state(checkpoints.latest()).step == 11
+
+
+def test_the_old_one_stands_until_the_new_one_does(checkpoints, monkeypatch):
+    """D8: a save that dies before the pointer moves leaves the previous checkpoint whole and named."""
+    checkpoints.save(state(1))
+
+    def die(*arguments, **named):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint, "_flush", die)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoints.save(state(2))
+    assert checkpoints.latest().name == "step-1"
+    assert read_state(checkpoints.latest()).step == 1
+
+
+def test_a_full_disk_leaves_the_previous_checkpoint(checkpoints, monkeypatch):
+    """The message names the cause and where a restart goes on, and nothing half written stays."""
+    checkpoints.save(state(1))
+
+    def fill(*arguments, **named):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoints.accelerator, "save_state", fill)
+    with pytest.raises(TrainingError, match=r"room to write a checkpoint, found .*No space left.*resumes from step-1"):
+        checkpoints.save(state(2))
+    assert steps(checkpoints) == ["step-1"]
+    assert checkpoints.latest().name == "step-1"
+
+
+def test_a_tied_head_is_saved_whole(tmp_path):
+    """D9: every key of the state dict is in the checkpoint, the tied head's too."""
+    accelerator = Accelerator(cpu=True)
+    model = nn.Sequential(nn.Embedding(10, 4), nn.Linear(4, 10))
+    model[1].weight = model[0].weight
+    accelerator.prepare(model)
+    folder = Checkpoints(accelerator, CheckpointSettings(output_dir=str(tmp_path))).save(state(1))
+    stored = torch.load(folder / "pytorch_model.bin")
+    accelerator.free_memory()
+    assert set(stored) == set(model.state_dict())
+
+
+def test_room_is_checked_before_training(tmp_path):
+    """More than the disk has is refused with both sizes."""
+    with pytest.raises(TrainingError, match="MB free for two checkpoints, found"):
+        require_room(tmp_path, 10**18)
+
+
+def test_a_truncated_checkpoint_is_refused(checkpoints):
+    """The message names the file with the bytes it should have."""
+    folder = checkpoints.save(state(1))
+    with open(folder / "pytorch_model.bin", "r+b") as file:
+        file.truncate(100)
+    with pytest.raises(CheckpointError, match=r"pytorch_model.bin: expected [\d,]+ bytes, found 100 \(truncated"):
+        read_state(folder)
+
+
+def test_a_foreign_folder_is_refused(tmp_path):
+    """A folder without our state file is no checkpoint, and a missing one is told as missing."""
+    with pytest.raises(CheckpointError, match=r"expected a checkpoint of hfrep.*found a folder without"):
+        read_state(tmp_path)
+    with pytest.raises(CheckpointError, match="no such folder"):
+        read_state(tmp_path / "nowhere")
+
+
+def test_a_newer_checkpoint_is_refused(checkpoints):
+    """A format of the future is named."""
+    folder = checkpoints.save(state(1))
+    content = json.loads((folder / "trainer_state.json").read_text())
+    (folder / "trainer_state.json").write_text(json.dumps(content | {"format": 99, "new": 1}))
+    with pytest.raises(CheckpointError, match="format 1 or older, found format 99; resume with the newer hfrep"):
+        read_state(folder)
+
+
+def test_a_second_writer_is_refused(tmp_path):
+    """While one run holds the folder, a second start is told its process; afterwards it may."""
+    with (
+        one_writer(tmp_path),
+        pytest.raises(CheckpointError, match=f"no other process writing to this run, found process {os.getpid()}"),
+        one_writer(tmp_path),
+    ):
+        pass
+    with one_writer(tmp_path):
+        pass
+
+
+def test_a_dead_owners_lock_is_taken_over(tmp_path):
+    """The lock of a process that is gone, or whose number another process has now, holds nobody up."""
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    host = os.uname().nodename
+    for pid, started in ((gone.pid, 0.0), (os.getpid(), psutil.Process().create_time() - 1000)):
+        (tmp_path / ".lock").write_text(json.dumps({"pid": pid, "started": started, "host": host}))
+        with one_writer(tmp_path):
+            assert json.loads((tmp_path / ".lock").read_text())["pid"] == os.getpid()
+
+
+def test_a_folder_with_other_files_is_refused(tmp_path):
+    """Somebody's folder is not written into."""
+    (tmp_path / "thesis.tex").write_text("")
+    with (
+        pytest.raises(CheckpointError, match=r"an empty folder or a run's, found other files \(thesis.tex\)"),
+        one_writer(tmp_path),
+    ):
+        pass
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
+    """An output folder below a file."""
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(CheckpointError, match=r"a folder that can be written, found .*Not a directory"),
+        one_writer(tmp_path / "file" / "run"),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("name", ["save_steps", "save_total_limit"])
+def test_limits_below_one_are_refused(name):
+    """Zero is told by name."""
+    with pytest.raises(ConfigError, match=f"{name}: expected 1 or more, found 0"):
+        CheckpointSettings(**{name: 0})
