@@ -55,11 +55,10 @@ def parse(
     file = _config_file(arguments)
     if file is not None:
         arguments = [*_flags_from(file, parser), *arguments]
-    *filled, _config, unknown = parser.parse_args_into_dataclasses(
-        arguments, return_remaining_strings=True, look_for_args_file=False
-    )
-    if unknown:
+    _, unknown = parser.parse_known_args(arguments)
+    if unknown:  # before the dataclasses check their values: a misspelt name is why one of them is missing
         raise _unknown_key(unknown[0], "the command line", parser)
+    *filled, _config = parser.parse_args_into_dataclasses(arguments, look_for_args_file=False)
     return tuple(filled)
 
 
@@ -122,8 +121,10 @@ def _flags_from(file: Path, parser: _Parser) -> Iterator[str]:
             raise _unknown_key(f"--{name}", str(file), parser)
         if value is None:
             continue
-        yield f"--{name}"
-        yield from (str(item) for item in value) if isinstance(value, list) else [str(value)]
+        if isinstance(value, list):
+            yield from (f"--{name}", *map(str, value))
+        else:
+            yield f"--{name}={value}"  # in one piece, since a value may begin with a dash
 
 
 def _unknown_key(flag: str, where: str, parser: _Parser) -> ConfigError:

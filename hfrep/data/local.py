@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -17,6 +18,7 @@ import pyarrow.parquet as parquet
 from hfrep.errors import ConfigError, DataError
 
 FORMATS = ("txt", "jsonl", "csv", "parquet")
+_SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can escape one without its partner; it has no UTF-8
 
 
 def looks_like_a_path(name: str) -> bool:
@@ -48,11 +50,12 @@ def find_files(path: Path) -> list[Path]:
 
 
 def content_hash(files: list[Path]) -> str:
-    """Hex digest of the bytes of `files`, in order; not of their names."""
+    """Hex digest of the formats and bytes of `files`, in order; not of their names."""
     digest = hashlib.sha256()
     for file in files:
         if file.stat().st_size == 0:
             raise _unreadable(file, "text", "an empty file")
+        digest.update(f"{_format(file)} ".encode())
         with open(file, "rb") as content:
             digest.update(hashlib.file_digest(content, "sha256").digest())
     return digest.hexdigest()
@@ -111,7 +114,7 @@ def _lines(file: Path) -> Iterator[str]:
                 yield line.decode("utf-8")
     except UnicodeDecodeError:
         raise _unreadable(file, "UTF-8", f"other bytes in line {number}") from None
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise _unreadable(file, "a readable file", f"{error} after line {number}") from None
 
 
@@ -131,8 +134,11 @@ def _read_jsonl(file: Path, column: str) -> Iterator[str]:
 def _read_csv(file: Path, column: str) -> Iterator[str]:
     csv.field_size_limit(1 << 30)
     rows = csv.DictReader(_lines(file))
-    for row in rows:
-        yield _text(file, row, column, f"line {rows.line_num}")
+    try:
+        for row in rows:
+            yield _text(file, row, column, f"line {rows.line_num}")
+    except csv.Error as error:
+        raise _unreadable(file, "a CSV file", f"{error} after line {rows.line_num}") from None
 
 
 def _read_parquet(file: Path, column: str) -> Iterator[str]:
@@ -142,6 +148,9 @@ def _read_parquet(file: Path, column: str) -> Iterator[str]:
         raise _unreadable(file, "a parquet file", str(error).splitlines()[0]) from None
     if column not in table.schema_arrow.names:
         raise _no_column(file, column, table.schema_arrow.names)
+    kind = table.schema_arrow.field(column).type
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind)):
+        raise _unreadable(file, f"text in column {column}", str(kind))
     for batch in table.iter_batches(columns=[column]):
         yield from (value for value in batch.column(0).to_pylist() if value is not None)
 
@@ -152,6 +161,8 @@ def _text(file: Path, row: dict[str, object], column: str, where: str) -> str:
     value = row[column]
     if value is not None and not isinstance(value, str):
         raise _unreadable(file, f"text in column {column}", f"{type(value).__name__} in {where}")
+    if value and not value.isascii() and _SURROGATE.search(value):
+        raise _unreadable(file, "UTF-8", f"half of a character in {where}")
     return value or ""
 
 

@@ -134,7 +134,10 @@ def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerFast:
     local = folder.is_dir() or not hub_reachable()
     try:
         tokenizer = AutoTokenizer.from_pretrained(name_or_path, local_files_only=local)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        if folder.is_dir():
+            found = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise _no_tokenizer(name_or_path, "a tokenizer that opens", found, "save it again") from error
         found = "no such folder, not in the cache, and the Hub out of reach" if local else str(error).splitlines()[0]
         raise _no_tokenizer(name_or_path, "a folder or a Hub id", found, "correct the name") from error
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
