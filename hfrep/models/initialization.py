@@ -6,8 +6,9 @@ Fresh encoders sit at the unigram loss until attention has learned to look at ne
   loss instead of spending its first steps on it;
 - where positions are learned vectors (BERT, RoBERTa), they start as rotations, of which "one to the left" is a linear
   function (Vaswani et al. 2017, section 3.5), and the heads of the first layer start by looking at the token itself
-  and at one that is one or two to its left or right. As in mimetic initialization (Trockman and Kolter 2023), attention starts where trained attention
-  ends up; here it is derived, not copied. Architectures with rotary positions are left as their class makes them.
+  and at one that is one or two to its left or right. As in mimetic initialization (Trockman and Kolter 2023), attention
+  starts where trained attention ends up; here it is derived, not copied. Architectures with rotary positions are left
+  as their class makes them.
 
 Everything stays trainable.
 """

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from hfrep.errors import HfrepError
+from hfrep.training.launch import usable_cores
 
 ROOT = Path(__file__).parents[2]
 RECIPE = ROOT / "recipes" / "mlm.py"
@@ -28,7 +29,7 @@ def flags(corpus_file, tokenizer_folder):
         "sequence_length": 32,
         "train_batch_size": 8,
         "max_steps": 30,
-        "cpu_threads": 2,
+        "cpu_threads": 1,
         "validation_fraction": 0.05,
     }
     return [part for name, value in given.items() for part in (f"--{name}", str(value))]
@@ -80,9 +81,19 @@ def test_the_run_says_what_it_is_and_what_came_out(finished):
     assert "Traceback" not in run.stderr
 
 
-def test_all_threads_are_used_under_the_launcher(finished):
-    """D15: the launcher's OMP_NUM_THREADS=1 does not decide."""
-    assert json.loads((finished[0] / "run.json").read_text())["threads"] == 2
+def test_all_cores_are_used_under_the_launcher(tmp_path):
+    """D15: the launcher sets OMP_NUM_THREADS=1 on a CPU machine; a run takes all physical cores all the same."""
+    script = tmp_path / "threads.py"
+    script.write_text(
+        "import os, torch\n"
+        "from hfrep.training.launch import LaunchSettings, start\n"
+        "start(LaunchSettings(), 'unused')\n"
+        "print(os.environ['OMP_NUM_THREADS'], torch.get_num_threads())\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", str(script)]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["1", str(usable_cores())]
 
 
 def test_the_folder_is_complete(finished):

@@ -175,7 +175,7 @@ def test_config_file_gives_fresh_weights(as_folder, wordpiece, saved):
         ({"model": "bert-minni"}, "found 'bert-minni'; did you mean bert-mini?"),
         ({"model": "here/config.json"}, "--model: expected a config.json, found no file here/config.json"),
         ({"model_name_or_path": "./nope"}, "expected a folder with a model, found no folder ./nope; correct the path"),
-        ({"model_name_or_path": "runs/mlm/model"}, "found no folder runs/mlm/model"),
+        ({"model_name_or_path": "nowhere/mlm/model"}, "found no folder nowhere/mlm/model"),
         (
             {"model_name_or_path": "someone/something"},
             "a Hub id that can be fetched or is in the cache, found 'someone/something', which is no folder here and "
