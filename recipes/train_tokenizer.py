@@ -8,6 +8,7 @@ Without --corpus it reads the prose of the installed Python packages. The folder
 
 import itertools
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from hfrep.settings import parse, setting
 from hfrep.training.launch import quiet_libraries
 
 PROOF_DOCUMENTS = 200
+OURS = ("README.md", "tokenizer.json", "tokenizer_config.json")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,23 +31,33 @@ class OutputSettings:
         folder = Path(self.output_dir)
         if not self.output_dir:
             raise ConfigError(where="output_dir", expected="a folder", found="none", do="give --output_dir")
-        if (
-            folder.exists()
-            and (not folder.is_dir() or any(folder.iterdir()))
-            and not (folder / "tokenizer.json").exists()
-        ):
+        others = sorted(path.name for path in folder.iterdir() if path.name not in OURS) if folder.is_dir() else []
+        if others or (folder.exists() and not folder.is_dir()):
+            # A model's folder holds a tokenizer too; replaced, its weights would mean other tokens.
             raise ConfigError(
                 where=str(folder),
-                expected="a new folder, or one with a tokenizer to replace",
-                found="other files",
+                expected="a new folder, or one with only a tokenizer to replace",
+                found=", ".join(others[:3]) or "a file",
                 do="give another --output_dir",
             )
+
+    def make(self) -> None:
+        """Make the folder, before the work that is to go into it."""
+        try:
+            folder = Path(self.output_dir)
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError as error:
+            raise ConfigError(
+                where=self.output_dir, expected="a folder that can be written", found=str(error), do="give another"
+            ) from None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the recipe; returns the status to exit with."""
     corpora, shape, output = parse(CorpusSettings, TokenizerSettings, OutputSettings, argv=argv, description=__doc__)
     quiet_libraries()
+    output.make()
     sources = [open_corpus(name, corpora) for name in corpora.corpus]
 
     def documents() -> Iterator[str]:
@@ -54,12 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     tokenizer = train_tokenizer(documents, shape)
     report = prove_tokenizer(tokenizer, list(itertools.islice(documents(), PROOF_DOCUMENTS)))
-    try:
-        tokenizer.save_pretrained(output.output_dir)
-    except OSError as error:
-        raise ConfigError(
-            where=output.output_dir, expected="a folder that can be written", found=str(error), do="give another"
-        ) from None
+    tokenizer.save_pretrained(output.output_dir)
     print(f"tokenizer  {shape.algorithm}, {len(tokenizer):,} tokens, from {', '.join(corpora.corpus)}")
     print(f"proved     {report}")
     print(f"hash       {tokenizer_hash(tokenizer)}")

@@ -17,7 +17,7 @@ import hashlib
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -45,14 +45,8 @@ VOCABULARY_STEP = 64  # matrix kernels like multiples
 ALPHABET = 500  # characters of a WordPiece vocabulary; each costs two pieces
 BERT_TOKENS = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
 ROBERTA_TOKENS = {"bos": "<s>", "pad": "<pad>", "eos": "</s>", "unk": "<unk>", "mask": "<mask>"}
-TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "vocab.txt",
-    "vocab.json",
-    "tokenizer.model",
-    "spiece.model",
-)
+LONGEST_READ = 100_000  # characters the library is given at a time: it takes a hundred bytes for each
+TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,11 +78,19 @@ def train_tokenizer(documents: Documents, settings: TokenizerSettings) -> PreTra
     lowercase = settings.algorithm == "wordpiece" if settings.lowercase is None else settings.lowercase
     train = {"wordpiece": _train_wordpiece, "bpe": _train_bpe, "unigram": _train_unigram}[settings.algorithm]
     backend = train(documents, settings.vocab_size, lowercase)
-    if backend.get_vocab_size() != settings.vocab_size:
+    trained = backend.get_vocab_size()
+    if trained > settings.vocab_size:
+        raise DataError(
+            where="training a tokenizer",
+            expected="a vocabulary with room for its special tokens and single characters",
+            found=f"{settings.vocab_size:,} tokens, where these alone take {trained:,}",
+            do=f"give --vocab_size {-(-trained // VOCABULARY_STEP) * VOCABULARY_STEP} or more",
+        )
+    if trained < settings.vocab_size:
         raise DataError(
             where="training a tokenizer",
             expected=f"text with enough different words for {settings.vocab_size:,} tokens",
-            found=f"enough for {backend.get_vocab_size():,}",
+            found=f"enough for {trained:,}",
             do="give more text or a smaller --vocab_size",
         )
     names = dict(BERT_TOKENS) if settings.algorithm == "wordpiece" else dict(ROBERTA_TOKENS)
@@ -134,7 +136,7 @@ def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerFast:
     local = folder.is_dir() or not hub_reachable()
     try:
         tokenizer = AutoTokenizer.from_pretrained(name_or_path, local_files_only=local)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # on a damaged file the library underneath raises nothing narrower
         if folder.is_dir():
             found = f"{type(error).__name__}: {error}".splitlines()[0]
             raise _no_tokenizer(name_or_path, "a tokenizer that opens", found, "save it again") from error
@@ -143,6 +145,11 @@ def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerFast:
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         found = type(tokenizer).__name__
         raise _no_tokenizer(name_or_path, "a fast tokenizer (tokenizer.json)", found, "convert it") from None
+    if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
+        # What the library makes up for a folder or a repository that has settings but no vocabulary (D12).
+        raise _no_tokenizer(
+            name_or_path, "a vocabulary", "special tokens only", "save the tokenizer again, or name another"
+        )
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
         found = f"{tokenizer.pad_token!r}" if tokenizer.pad_token else "none"
         raise _no_tokenizer(
@@ -152,9 +159,12 @@ def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerFast:
 
 
 def tokenizer_hash(tokenizer: PreTrainedTokenizerFast) -> str:
-    """Hex digest of what decides the ids of a text."""
+    """Hex digest of what decides the ids of a text, whatever padding and truncation the last call left set."""
+    backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    backend.no_padding()
+    backend.no_truncation()
     special = sorted((name, str(token)) for name, token in tokenizer.special_tokens_map.items())
-    return hashlib.sha256(f"{tokenizer.backend_tokenizer.to_str()}{special}".encode()).hexdigest()[:32]
+    return hashlib.sha256(f"{backend.to_str()}{special}".encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True)
@@ -185,6 +195,7 @@ def prove_tokenizer(tokenizer: PreTrainedTokenizerFast, sample: Sequence[str]) -
     Raises:
         ProofError: one of them does not hold.
     """
+    _prove_special_tokens(tokenizer)
     bytewise = isinstance(tokenizer.backend_tokenizer.pre_tokenizer, pre_tokenizers.ByteLevel)
     texts = [*sample, *UNSEEN] if bytewise else list(sample)
     encodings = encode_documents(tokenizer, texts)
@@ -206,12 +217,25 @@ def prove_tokenizer(tokenizer: PreTrainedTokenizerFast, sample: Sequence[str]) -
     return TokenizerReport(tokens / max(1, words), bytewise, unknown / max(1, tokens))
 
 
+def _prove_special_tokens(tokenizer: PreTrainedTokenizerFast) -> None:
+    ids = {name: getattr(tokenizer, f"{name}_token_id") for name in BERT_TOKENS}
+    missing = [name for name, number in ids.items() if number is None]
+    if missing:
+        raise _not_proved("pad, unk, cls, sep and mask tokens", f"no {' and no '.join(missing)}")
+    if len({*ids.values(), tokenizer.eos_token_id} - {None}) < len(ids):
+        raise _not_proved("special tokens that differ", f"{ids}")
+    for name, number in ids.items():
+        found = tokenizer(getattr(tokenizer, f"{name}_token"), add_special_tokens=False).input_ids
+        if found != [number]:
+            raise _not_proved(f"the {name} token to be one id, {number}", f"{found}")
+
+
 def _train_wordpiece(documents: Documents, size: int, lowercase: bool) -> Tokenizer:
     tokenizer = Tokenizer(models.BPE(unk_token="[UNK]", continuing_subword_prefix="##"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     counts: Counter[str] = Counter()
-    for document in documents():
+    for document in _readable(documents):
         counts.update(tokenizer.normalizer.normalize_str(document))
     ranked = sorted((sign for sign in counts if not sign.isspace()), key=lambda sign: (-counts[sign], sign))
     alphabet = sorted(ranked[: min(ALPHABET, size // 4)])
@@ -224,7 +248,7 @@ def _train_wordpiece(documents: Documents, size: int, lowercase: bool) -> Tokeni
         continuing_subword_prefix="##",
         show_progress=False,
     )
-    tokenizer.train_from_iterator(documents(), trainer)
+    tokenizer.train_from_iterator(_readable(documents), trainer)
     vocabulary = tokenizer.get_vocab()
     trained = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     trained.normalizer, trained.pre_tokenizer = tokenizer.normalizer, tokenizer.pre_tokenizer
@@ -250,7 +274,7 @@ def _train_bpe(documents: Documents, size: int, lowercase: bool) -> Tokenizer:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),  # all 256 bytes, so that nothing is unknown
         show_progress=False,
     )
-    tokenizer.train_from_iterator(documents(), trainer)
+    tokenizer.train_from_iterator(_readable(documents), trainer)
     tokenizer.post_processor = _roberta_frame()
     return tokenizer
 
@@ -265,9 +289,20 @@ def _train_unigram(documents: Documents, size: int, lowercase: bool) -> Tokenize
     trainer = trainers.UnigramTrainer(
         vocab_size=size, special_tokens=_roberta_tokens(), unk_token="<unk>", show_progress=False
     )
-    tokenizer.train_from_iterator(documents(), trainer)
+    tokenizer.train_from_iterator(_readable(documents), trainer)
     tokenizer.post_processor = _roberta_frame()
     return tokenizer
+
+
+def _readable(documents: Documents) -> Iterator[str]:
+    """One pass over the text, with long documents cut before a blank, so that a file in one piece fits in memory."""
+    for document in documents():
+        while len(document) > LONGEST_READ:
+            blank = re.compile(r"(?<=\S)\s").search(document, LONGEST_READ)
+            cut = blank.start() if blank else len(document)
+            yield document[:cut]
+            document = document[cut:]
+        yield document
 
 
 def _roberta_tokens() -> list[str | AddedToken]:

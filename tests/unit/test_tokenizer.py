@@ -1,6 +1,7 @@
 """Tokenizers: what is promised of each algorithm, and which folders and settings are refused."""
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -12,8 +13,10 @@ from transformers import AutoTokenizer
 
 from hfrep.data.tokenizer import (
     BERT_TOKENS,
+    LONGEST_READ,
     ROBERTA_TOKENS,
     TokenizerSettings,
+    _readable,
     encode_documents,
     load_tokenizer,
     prove_tokenizer,
@@ -95,13 +98,16 @@ def test_proof_reports(tokenizer, request):
             {"decode": lambda ids: "other"},
             "the trained tokenizer: expected decoding to give the text back, found 'other'",
         ),
+        ({"mask_token_id": None}, "expected pad, unk, cls, sep and mask tokens, found no mask"),
+        ({"pad_token_id": 2}, "expected special tokens that differ, found"),
+        ({"mask_token_id": 77}, r"expected the mask token to be one id, 77, found \[4\]"),
         ({"all_special_ids": range(320)}, "expected text never to become a special token, found one in 'The"),
     ],
 )
 def test_proof_fails_where_a_promise_does_not_hold(bpe, monkeypatch, broken, words):
     """A round trip that is not exact, or a special token out of text, is a ProofError."""
     for name, value in broken.items():
-        monkeypatch.setattr(type(bpe), name, staticmethod(value) if callable(value) else value)
+        monkeypatch.setattr(type(bpe), name, staticmethod(value) if callable(value) else value, raising=False)
     with pytest.raises(ProofError, match=words):
         prove_tokenizer(bpe, ["The house."])
 
@@ -127,6 +133,33 @@ def test_saved_folder_opens_with_auto_tokenizer(tokenizer, tmp_path):
 def test_hash_tells_tokenizers_apart(wordpiece, bpe, unigram):
     """Another vocabulary, or another special token, is another tokenizer."""
     assert len({tokenizer_hash(tokenizer) for tokenizer in (wordpiece, bpe, unigram)}) == 3
+
+
+def test_hash_does_not_depend_on_earlier_calls(tokenizer):
+    """Padding and truncation that a call leaves set in the tokenizer are no part of what it is."""
+    before = tokenizer_hash(tokenizer)
+    tokenizer(["the house", "the"], padding=True, truncation=True, max_length=8)
+    assert tokenizer.backend_tokenizer.padding
+    assert tokenizer_hash(tokenizer) == before
+
+
+def test_a_document_in_one_piece_is_read_in_pieces(bpe):
+    """A document longer than the library should be given at once is cut before blanks; the result is the same."""
+    longest = 0
+
+    def whole():
+        yield "\n".join(documents(300)) * 40
+
+    def watched():
+        nonlocal longest
+        for piece in _readable(whole):
+            longest = max(longest, len(piece))
+            yield piece
+
+    shape = TokenizerSettings(algorithm="bpe", vocab_size=320)
+    assert "".join(watched()) == next(whole())
+    assert longest < 1.1 * LONGEST_READ < len(next(whole()))
+    assert tokenizer_hash(train_tokenizer(whole, shape)) == tokenizer_hash(train_tokenizer(watched, shape))
 
 
 def test_case_is_folded_only_where_asked():
@@ -200,6 +233,33 @@ def test_folder_without_tokenizer_is_refused(tmp_path):
         load_tokenizer(str(tmp_path))
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(DataError, match=r"expected tokenizer\.json or vocabulary files, found config\.json"):
+        load_tokenizer(str(tmp_path))
+
+
+def test_vocabulary_too_small_for_its_alphabet():
+    """Where bytes and special tokens alone are more than asked for, the smallest size that serves is named."""
+    shape = TokenizerSettings(algorithm="bpe", vocab_size=256)
+    with pytest.raises(DataError, match="found 256 tokens, where these alone take 261; give --vocab_size 320 or more"):
+        train_tokenizer(lambda: documents(300), shape)
+
+
+@pytest.mark.parametrize(("file", "text"), [("tokenizer_config.json", "BertTokenizer"), ("vocab.txt", "")])
+def test_d12_settings_without_a_vocabulary(tmp_path, file, text):
+    """D12: neither settings alone nor an empty vocabulary open as the library's tokenizer of five special tokens."""
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    (tmp_path / file).write_text(f'{{"tokenizer_class": "{text}"}}' if text else "")
+    assert len(AutoTokenizer.from_pretrained(tmp_path)) == 5
+    with pytest.raises(DataError, match=r"found config\.json|expected a vocabulary, found special tokens only; save"):
+        load_tokenizer(str(tmp_path))
+
+
+def test_tokenizer_that_the_library_cannot_read(tmp_path, bpe):
+    """Valid JSON with a piece missing, on which the library raises a bare Exception, gets its sentence too."""
+    bpe.save_pretrained(tmp_path)
+    content = json.loads((tmp_path / "tokenizer.json").read_text())
+    del content["model"]["vocab"]
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match="expected a tokenizer that opens, found Exception: Missing vocab"):
         load_tokenizer(str(tmp_path))
 
 
