@@ -5,7 +5,8 @@ order, as often as asked, in bounded memory, with a fingerprint of what is read.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -59,6 +60,9 @@ class CorpusSettings:
                 found=str(len(self.corpus_weights)),
                 do="give as many weights as corpora",
             )
+        if not all(0 < weight < math.inf for weight in self.corpus_weights or ()):
+            found = ", ".join(str(weight) for weight in self.corpus_weights or ())
+            raise ConfigError(where="corpus_weights", expected="weights above 0", found=found, do="leave a corpus out")
 
 
 @dataclass(frozen=True)
@@ -76,8 +80,8 @@ class Corpus:
     documents: Callable[[], Iterator[str]]
 
 
-def open_corpus(name: str, settings: CorpusSettings) -> Corpus:
-    """The corpus `name`: ``docstrings``, a path, or a Hub id.
+def open_corpus(name: str, settings: CorpusSettings, *, splits: Sequence[str] = ("train",)) -> Corpus:
+    """The corpus `name`: ``docstrings``, a path, or a Hub id, of which the first of `splits` that it has is read.
 
     Raises:
         DataError: it is not there or cannot be read; reading later may raise it too, with the line.
@@ -87,12 +91,13 @@ def open_corpus(name: str, settings: CorpusSettings) -> Corpus:
     if name == BUILT_IN:
         facts, read = fingerprint(), partial(_built_in, cache)
     elif Path(name).exists() or local.looks_like_a_path(name):
-        files = local.find_files(Path(name))
+        files = local.find_files(Path(name).expanduser())
         facts = local.content_hash(files)
         read = partial(local.read_all, files, separator=settings.document_separator, column=settings.text_column)
     else:
         facts, read = hub_corpus.open_dataset(
             name,
+            splits=splits,
             column=settings.text_column,
             stream_to=cache if settings.streaming else None,
             max_documents=settings.max_documents,
@@ -120,9 +125,14 @@ def open_training_and_validation(settings: CorpusSettings) -> tuple[list[Corpus]
     """
     training = [open_corpus(name, settings) for name in settings.corpus]
     if settings.validation_corpus:
-        return training, [open_corpus(name, settings) for name in settings.validation_corpus]
+        return training, [_open_to_validate(name, settings) for name in settings.validation_corpus]
     split = [_split(corpus, settings.validation_fraction) for corpus in training]
     return [train for train, _ in split], [held for _, held in split]
+
+
+def _open_to_validate(name: str, settings: CorpusSettings) -> Corpus:
+    # A dataset that is also trained on has to have a split for validation.
+    return open_corpus(name, settings, splits=("validation",) if name in settings.corpus else ("validation", "train"))
 
 
 def _built_in(cache: Path) -> Iterator[str]:
@@ -132,24 +142,23 @@ def _built_in(cache: Path) -> Iterator[str]:
 def _split(corpus: Corpus, fraction: float) -> tuple[Corpus, Corpus]:
     """A corpus without its held-out documents, and these: those whose hash is small, so that they never change.
 
-    Where none is small enough, the document with the smallest hash is held out.
+    Where that would leave one side empty, the document with the smallest hash is held out.
     """
 
     def limit() -> float:
-        smallest, number = 1.0, 0
+        smallest, largest = 1.0, -1.0
         for text in corpus.documents():
-            number += 1
-            smallest = min(smallest, _place(text))
-            if smallest < fraction and number > 1:
+            smallest, largest = min(smallest, _place(text)), max(largest, _place(text))
+            if smallest < fraction <= largest:  # after some 1/fraction documents
                 return fraction
-        if number < 2:
+        if smallest >= largest:
             raise DataError(
                 where=corpus.name,
-                expected="two documents or more, of which some are held out for validation",
-                found=f"{number}",
+                expected="two documents or more that differ, of which some are held out for validation",
+                found="1" if smallest == largest else "0",
                 do="give --validation_corpus, or another --document_separator",
             )
-        return smallest * (1 + 1e-12)
+        return math.nextafter(smallest, 1.0)
 
     def trained() -> Iterator[str]:
         end = limit()

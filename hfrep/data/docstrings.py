@@ -7,16 +7,24 @@ byte, and its fingerprint is those versions.
 
 A document is one source file: all that its docstrings say, a paragraph a line. Shorter ones (a function's two lines)
 would teach a language model little, for packed documents cannot see each other.
+
+Parsing takes most of a minute of one core, so the files are read by one process per core; which of their paragraphs
+are new is decided in this one, in the order of the files, so that the number of processes does not show in the text.
 """
 
 import ast
 import gc
 import hashlib
+import json
+import os
 import platform
+import signal
+import subprocess
+import sys
 import sysconfig
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 
@@ -37,6 +45,7 @@ DISTRIBUTIONS = tuple(
 STANDARD_LIBRARY_ONLY = frozenset({"site-packages", "dist-packages", "idlelib", "lib2to3", "turtledemo", "ensurepip"})
 TESTS = frozenset({"test", "tests", "testing"})
 MIN_DOCUMENT_WORDS = 32
+MAX_PROCESSES = 8
 
 
 def fingerprint() -> str:
@@ -60,19 +69,70 @@ def docstrings_file(cache: Path) -> Path:
 
 
 def _write(folder: Path) -> None:
-    with open(folder / "documents.txt", "w", encoding="utf-8", newline="\n") as file, _quick_and_quiet():
-        for document in documents(_source_files()):
+    processes = min(os.cpu_count() or 1, MAX_PROCESSES)
+    with open(folder / "documents.txt", "w", encoding="utf-8", newline="\n") as file:
+        for document in documents(_source_files(), processes=processes):
             file.write(f"{document}\n\n")
 
 
-def documents(sources: Iterator[Path]) -> Iterator[str]:
+def documents(sources: Iterable[Path], *, processes: int = 1) -> Iterator[str]:
     """One document per source file that has enough to say; what an earlier one has said is left out."""
     novelty = Novelty()
-    for source in sources:
-        said = [text for docstring in _docstrings(source) for text in paragraphs(docstring) if novelty.admits(text)]
-        document = "\n".join(said)
+    for said in _read(list(sources)) if processes == 1 else _read_in_parallel(list(sources), processes):
+        document = "\n".join(text for text in said if novelty.admits(text))
         if len(document.split()) >= MIN_DOCUMENT_WORDS:
             yield document
+
+
+def _read(sources: list[Path]) -> Iterator[list[str]]:
+    """The paragraphs of each of `sources`, less those of docstrings that an earlier one has, word for word."""
+    known: set[bytes] = set()
+    for source in sources:
+        said: list[str] = []
+        with _quick_and_quiet():
+            for docstring in _docstrings(source):
+                digest = hashlib.blake2b(docstring.encode(errors="surrogatepass"), digest_size=8).digest()
+                if digest not in known:
+                    known.add(digest)
+                    said.extend(paragraphs(docstring))
+        yield said
+
+
+def _read_in_parallel(sources: list[Path], processes: int) -> Iterator[list[str]]:
+    """What `_read` gives, file i by process i modulo `processes`; so a file repeats only what is left out later."""
+    # Processes of our own: a fork of one that has started torch's threads may hang, and a spawned one imports it anew.
+    command = [sys.executable, "-P", "-m", "hfrep.data.docstrings"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    readers: list[subprocess.Popen[str]] = []
+    try:
+        for first in range(processes):
+            reader = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, encoding="utf-8"
+            )
+            readers.append(reader)
+            assert reader.stdin
+            with suppress(BrokenPipeError), reader.stdin:  # one that ended already is noticed when it is read
+                json.dump([str(source) for source in sources[first::processes]], reader.stdin)
+        for number in range(len(sources)):
+            output = readers[number % processes].stdout
+            assert output
+            line = output.readline()
+            if not line:
+                raise RuntimeError(f"the process that reads {sources[number]} has ended: see its message above")
+            yield json.loads(line)
+    finally:
+        for reader in readers:
+            reader.kill()
+            with reader:  # closes what it wrote to and waits for its end
+                pass
+
+
+def _read_for_another() -> None:
+    """A process of `_read_in_parallel`: paths on standard input, a line of JSON for each on standard output."""
+    for stop in (signal.SIGINT, signal.SIGPIPE):
+        signal.signal(stop, signal.SIG_DFL)  # whoever started this one speaks for both
+    for said in _read([Path(path) for path in json.load(sys.stdin)]):
+        print(json.dumps(said))
 
 
 def _source_files() -> Iterator[Path]:
@@ -137,3 +197,7 @@ def _quick_and_quiet() -> Iterator[None]:
     finally:
         if collecting:
             gc.enable()
+
+
+if __name__ == "__main__":
+    _read_for_another()

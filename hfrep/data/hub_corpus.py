@@ -2,19 +2,25 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from hfrep.data.cache import prepared
-from hfrep.data.local import read
+from hfrep.data.local import content_hash, read
 from hfrep.errors import DataError
 from hfrep.network import hub_reachable
 
+Rows = TypeVar("Rows")
 Opened = tuple[str, Callable[[], Iterator[str]]]
 
 
-def open_dataset(name: str, *, column: str, stream_to: Path | None, max_documents: int | None) -> Opened:
-    """Fingerprint and documents of the training split of ``org/name[:config]``.
+def open_dataset(
+    name: str, *, splits: Sequence[str], column: str, stream_to: Path | None, max_documents: int | None
+) -> Opened:
+    """Fingerprint and documents of ``org/name[:config]``, of the first of `splits` that it has.
 
     Args:
         stream_to: cache folder to write the documents to as they arrive; None to download the dataset first.
@@ -23,44 +29,91 @@ def open_dataset(name: str, *, column: str, stream_to: Path | None, max_document
     Raises:
         DataError: it cannot be had, or lacks the column.
     """
-    if not hub_reachable() and stream_to is None:
-        return _open_map_style(name, column, offline=True)
     if stream_to is None:
-        return _open_map_style(name, column, offline=False)
-    key = hashlib.sha256(f"{name} {column} {max_documents}".encode()).hexdigest()[:16]
-    folder = prepared(stream_to / f"stream-{key}", lambda empty: _write_stream(empty, name, column, max_documents))
-    return key, lambda: read(folder / "documents.jsonl", separator="line", column="text")
+        fingerprint, rows = _load(name, splits, column)
+        return fingerprint, lambda: _texts(name, rows, column)
+    key = hashlib.sha256(f"{name} {splits} {column} {max_documents}".encode()).hexdigest()[:16]
+    write = partial(_write_stream, name=name, splits=splits, column=column, max_documents=max_documents)
+    file = prepared(stream_to / f"stream-{key}", write) / "documents.jsonl"
+    return content_hash([file]), lambda: read(file, separator="line", column="text")
 
 
-def _open_map_style(name: str, column: str, *, offline: bool) -> Opened:
+def _load(name: str, splits: Sequence[str], column: str) -> tuple[str, Iterable[Mapping[str, object]]]:
     import datasets  # takes a second to import, and most runs need it not
 
     identifier, _, config = name.partition(":")
-    mode = datasets.DownloadConfig(local_files_only=True) if offline else None
-    try:
-        dataset = datasets.load_dataset(identifier, config or None, split="train", download_config=mode)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise _not_had(name, offline, error) from error
+    with _told_as_not_had(name), _offline_where_it_is():
+        dataset = _first_split(splits, lambda split: datasets.load_dataset(identifier, config or None, split=split))
     _require_column(name, column, dataset.column_names)
-    return str(dataset._fingerprint), lambda: (row[column] or "" for row in dataset)
+    return str(dataset._fingerprint), dataset.select_columns([column])
 
 
-def _write_stream(folder: Path, name: str, column: str, max_documents: int | None) -> None:
+def _write_stream(folder: Path, *, name: str, splits: Sequence[str], column: str, max_documents: int | None) -> None:
+    with open(folder / "documents.jsonl", "w", encoding="utf-8") as file:
+        for number, text in enumerate(_texts(name, _stream(name, splits), column)):
+            if number == max_documents:
+                return
+            file.write(json.dumps({"text": text}) + "\n")
+
+
+def _stream(name: str, splits: Sequence[str]) -> Iterator[Mapping[str, object]]:
     import datasets
 
-    if not hub_reachable():
-        raise _not_had(name, True, None)
     identifier, _, config = name.partition(":")
+    with _told_as_not_had(name), _offline_where_it_is():
+        yield from _first_split(
+            splits, lambda split: datasets.load_dataset(identifier, config or None, split=split, streaming=True)
+        )
+
+
+def _first_split(splits: Sequence[str], load: Callable[[str], Rows]) -> Rows:
+    for split in splits[:-1]:
+        try:
+            return load(split)
+        except ValueError:  # no such split, or another mistake, which the last one makes too
+            continue
+    return load(splits[-1])
+
+
+def _texts(name: str, rows: Iterable[Mapping[str, object]], column: str) -> Iterator[str]:
+    for row in rows:
+        _require_column(name, column, list(row))
+        text = row[column]
+        if text is not None and not isinstance(text, str):
+            raise DataError(
+                where=f"--corpus {name}",
+                expected=f"text in column {column}",
+                found=type(text).__name__,
+                do="name another with --text_column",
+            )
+        yield text or ""
+
+
+@contextmanager
+def _offline_where_it_is() -> Iterator[None]:
+    """Without a network `load_dataset` tries for 23 s before it looks into its cache, and has no argument for it."""
+    import datasets
+
+    before = datasets.config.HF_HUB_OFFLINE
+    datasets.config.HF_HUB_OFFLINE = before or not hub_reachable()
     try:
-        stream = datasets.load_dataset(identifier, config or None, split="train", streaming=True)
-        with open(folder / "documents.jsonl", "w", encoding="utf-8") as file:
-            for number, row in enumerate(stream):
-                if number == max_documents:
-                    return
-                _require_column(name, column, list(row))
-                file.write(json.dumps({"text": row[column] or ""}) + "\n")
-    except (ValueError, RuntimeError) as error:
-        raise _not_had(name, False, error) from error
+        yield
+    finally:
+        datasets.config.HF_HUB_OFFLINE = before
+
+
+@contextmanager
+def _told_as_not_had(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0] if hub_reachable() else "not in the cache, and the Hub out of reach"
+        raise DataError(
+            where=f"--corpus {name}",
+            expected="docstrings, a path that exists, or a dataset of the Hub",
+            found=reason,
+            do="correct the name, or fetch the dataset while there is a network",
+        ) from error
 
 
 def _require_column(name: str, column: str, columns: list[str]) -> None:
@@ -71,13 +124,3 @@ def _require_column(name: str, column: str, columns: list[str]) -> None:
             found=", ".join(columns),
             do="name one of these with --text_column",
         )
-
-
-def _not_had(name: str, offline: bool, error: Exception | None) -> DataError:
-    reason = "not in the cache, and the Hub out of reach" if offline else str(error).splitlines()[0]
-    return DataError(
-        where=f"--corpus {name}",
-        expected="docstrings, a path that exists, or a dataset of the Hub",
-        found=reason,
-        do="correct the name, or fetch the dataset while there is a network",
-    )

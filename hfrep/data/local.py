@@ -1,5 +1,6 @@
 """Documents in local files: ``.txt``, ``.jsonl``, ``.csv`` (each also ``.gz``) and ``.parquet``, or a folder."""
 
+import codecs
 import csv
 import gzip
 import hashlib
@@ -111,7 +112,7 @@ def _lines(file: Path) -> Iterator[str]:
             for number, line in enumerate(content, 1):
                 if b"\0" in line:
                     raise _unreadable(file, "text", f"a zero byte in line {number}: a binary file")
-                yield line.decode("utf-8")
+                yield line.removeprefix(codecs.BOM_UTF8 if number == 1 else b"").decode("utf-8")
     except UnicodeDecodeError:
         raise _unreadable(file, "UTF-8", f"other bytes in line {number}") from None
     except (OSError, EOFError, zlib.error) as error:
@@ -151,8 +152,11 @@ def _read_parquet(file: Path, column: str) -> Iterator[str]:
     kind = table.schema_arrow.field(column).type
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind)):
         raise _unreadable(file, f"text in column {column}", str(kind))
-    for batch in table.iter_batches(columns=[column]):
-        yield from (value for value in batch.column(0).to_pylist() if value is not None)
+    try:
+        for batch in table.iter_batches(columns=[column]):
+            yield from (value for value in batch.column(0).to_pylist() if value is not None)
+    except (OSError, pa.ArrowException) as error:
+        raise _unreadable(file, "a parquet file", str(error).splitlines()[0]) from None
 
 
 def _text(file: Path, row: dict[str, object], column: str, where: str) -> str:

@@ -52,6 +52,5 @@ class Novelty:
                 # Not hash(): that of strings differs from process to process.
                 hashes[word] = zlib.crc32(word.encode()) * _MULTIPLIER % (1 << 64)
         values = np.array([hashes[word] for word in words], dtype=np.uint64)
-        windows = np.lib.stride_tricks.sliding_window_view(values, SHINGLE)
-        mixed: NDArray[np.uint64] = (windows * _POWERS).sum(axis=1, dtype=np.uint64)
+        mixed: NDArray[np.uint64] = np.convolve(values, _POWERS[::-1], "valid")  # unsigned, so it wraps around
         return mixed >> np.uint64(64 - FILTER_BITS)

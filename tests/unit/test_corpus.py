@@ -13,6 +13,7 @@ import pyarrow.parquet as parquet
 import pytest
 from conftest import documents
 
+from hfrep.data import hub_corpus
 from hfrep.data.corpus import CorpusSettings, open_corpus, open_training_and_validation
 from hfrep.errors import ConfigError, DataError
 
@@ -81,6 +82,14 @@ def test_parquet_and_another_column(tmp_path):
     assert read(path, text_column="body") == THREE
 
 
+@pytest.mark.parametrize(
+    ("name", "content"), [("a.txt", "One."), ("a.jsonl", '{"text": "One."}'), ("a.csv", "text\nOne.")]
+)
+def test_byte_order_mark_is_no_text(tmp_path, name, content):
+    """The mark that some editors and spreadsheets put first is neither text nor part of a column's name."""
+    assert read(written(tmp_path, name, "\ufeff" + content)) == ["One."]
+
+
 def test_folder_is_read_in_path_order(tmp_path):
     """A folder's supported files are read in the order of their paths, and other files are not."""
     (tmp_path / "b").mkdir()
@@ -101,7 +110,7 @@ def test_built_in_corpus_is_read_from_the_cache(tmp_path, monkeypatch):
     """`docstrings` is built once, into the cache folder given, a blank line after each document."""
     built = []
     monkeypatch.setattr("hfrep.data.docstrings._source_files", lambda: iter(built.append(1) or [json.__file__]))
-    monkeypatch.setattr("hfrep.data.docstrings.documents", lambda sources: (list(sources), *THREE)[1:])
+    monkeypatch.setattr("hfrep.data.docstrings.documents", lambda sources, processes: (list(sources), *THREE)[1:])
     for _ in range(2):
         assert read("docstrings", cache_dir=str(tmp_path)) == THREE
     assert built == [1]
@@ -142,11 +151,13 @@ def test_hold_out_is_a_function_of_the_text(tmp_path, corpus_file):
     assert set(held) == set(after) & set(documents(300))
 
 
+@pytest.mark.parametrize("fraction", [0.001, 0.999])
 @pytest.mark.parametrize("number", [2, 3, 5])
-def test_tiny_corpus_holds_out_one(tmp_path, number):
-    """Two documents are enough: one is trained on, one held out."""
+def test_tiny_corpus_holds_out_one(tmp_path, number, fraction):
+    """Two documents are enough: one is trained on, one held out, where the share says none or all of them."""
     texts = [f"Document {n}." for n in range(number)]
-    train, held = split(written(tmp_path, "a.txt", "\n".join(texts)), document_separator="line")
+    path = written(tmp_path, "a.txt", "\n".join(texts))
+    train, held = split(path, document_separator="line", validation_fraction=fraction)
     assert len(held) == 1
     assert sorted(train + held) == texts
 
@@ -205,6 +216,15 @@ def test_parquet_columns_are_named(tmp_path):
         read(path, text_column="id")
 
 
+def test_damaged_parquet(tmp_path):
+    """A parquet file whose pages are damaged, while its footer is whole, is named."""
+    path = parquet_file(tmp_path / "a.parquet", {"text": [f"{'x' * 50}{n}" for n in range(9000)]})
+    content = bytearray(path.read_bytes())
+    content[200:20000] = b"\xff" * 19800
+    with pytest.raises(DataError, match=r"a\.parquet: expected a parquet file, found "):
+        read(written(tmp_path, "a.parquet", bytes(content)))
+
+
 @pytest.mark.parametrize("name", ["missing.txt", "./missing", "some/where/missing", "missing/"])
 def test_missing_path_is_told_as_one(tmp_path, monkeypatch, name):
     """What can only be a path is not looked for on the Hub."""
@@ -220,10 +240,10 @@ def test_folder_without_supported_files(tmp_path):
         read(tmp_path)
 
 
-@pytest.mark.parametrize(("content", "number"), [("Only one.\nDocument.", 1), (" \n\n", 0)])
+@pytest.mark.parametrize(("content", "number"), [("Only one.", 1), ("Twice.\n\nTwice.", 1), (" \n\n", 0)])
 def test_one_document_cannot_be_split(tmp_path, content, number):
-    """A corpus of one document, or none, cannot be trained on and held out."""
-    words = f"expected two documents or more.*found {number}; give --validation_corpus, or another --document_separator"
+    """A corpus of one document, twice the same, or none, cannot be trained on and held out."""
+    words = f"expected two documents or more that differ.*found {number}; give --validation_corpus, or another --doc"
     with pytest.raises(DataError, match=words):
         split(written(tmp_path, "a.txt", content))
 
@@ -241,9 +261,92 @@ def test_hub_id_offline_fails_at_once(tmp_path, streaming):
     assert time.perf_counter() - started < 2
 
 
+@pytest.fixture
+def hub(monkeypatch):
+    """A Hub that has one dataset, a/b, with two splits, and knows no other; gives the list of what was loaded."""
+    datasets = importlib.import_module("datasets")
+    splits = {
+        name: datasets.Dataset.from_dict({"text": [name, "more", None], "n": [1, 2, 3]})
+        for name in ("train", "validation")
+    }
+    loaded = []
+
+    def load(identifier, config, *, split, streaming=False):
+        if identifier != "a/b":
+            raise datasets.exceptions.DatasetNotFoundError(f"Dataset {identifier!r} doesn't exist on the Hub")
+        if config == "one-split" and split != "train":
+            raise ValueError(f"Unknown split {split!r}. Should be one of ['train'].")
+        loaded.append(split)
+        return splits[split].to_iterable_dataset() if streaming else splits[split]
+
+    monkeypatch.setattr(hub_corpus, "hub_reachable", lambda: True)
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    return loaded
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_hub_dataset(tmp_path, hub, streaming):
+    """A Hub dataset gives its text column, a stream is written once, and no document is empty."""
+    for _ in range(2):
+        settings = CorpusSettings(streaming=streaming, cache_dir=str(tmp_path))
+        assert list(open_corpus("a/b", settings).documents()) == ["train", "more"]
+    assert len(hub) == (1 if streaming else 2)
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_hub_dataset_is_not_validated_on_what_it_trains_on(tmp_path, hub, streaming):
+    """Named for both, a dataset gives its validation split, or says that it has none; another may give train."""
+    options = {"streaming": streaming, "cache_dir": str(tmp_path)}
+    (train,), (held,) = open_training_and_validation(
+        CorpusSettings(corpus=["a/b"], validation_corpus=["a/b"], **options)
+    )
+    assert (next(train.documents()), next(held.documents())) == ("train", "validation")
+    assert train.fingerprint != held.fingerprint
+    one = ["a/b:one-split"]
+    _, (held,) = open_training_and_validation(CorpusSettings(corpus=["a/b"], validation_corpus=one, **options))
+    assert next(held.documents()) == "train"
+    with pytest.raises(DataError, match=r"a/b:one-split: .* found Unknown split 'validation'"):
+        open_training_and_validation(CorpusSettings(corpus=one, validation_corpus=one, **options))
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize(
+    ("name", "column", "words"),
+    [
+        ("a/none", "text", "--corpus a/none: .* found Dataset 'a/none' doesn't exist on the Hub; correct the name"),
+        ("a/b", "body", "expected a column 'body', found text, n; name one of these with --text_column"),
+        ("a/b", "n", "expected text in column n, found int; name another with --text_column"),
+    ],
+)
+def test_bad_hub_dataset(tmp_path, hub, streaming, name, column, words):
+    """A name that does not exist, a column that is not there and one of numbers are told, streamed or not."""
+    with pytest.raises(DataError, match=words):
+        read(name, text_column=column, streaming=streaming, cache_dir=str(tmp_path))
+
+
+def test_unreachable_hub_is_not_tried(monkeypatch):
+    """Without a network `load_dataset` is told so: without HF_HUB_OFFLINE it would try for 23 seconds."""
+    datasets = importlib.import_module("datasets")
+    told = []
+
+    def load(*_, **__):
+        told.append(datasets.config.HF_HUB_OFFLINE)
+        raise ConnectionError("Couldn't reach it")
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(hub_corpus, "hub_reachable", lambda: False)
+    with pytest.raises(DataError, match="found not in the cache, and the Hub out of reach"):
+        open_corpus("no-one/nothing", CorpusSettings())
+    assert told == [True]
+    assert datasets.config.HF_HUB_OFFLINE is False
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
+        ({"corpus_weights": [0.0]}, "corpus_weights: expected weights above 0, found 0.0; leave a corpus out"),
+        ({"corpus_weights": [float("nan")]}, "corpus_weights: expected weights above 0, found nan"),
         ({"validation_fraction": 0.0}, "validation_fraction: expected a share above 0 and below 1, found 0.0"),
         ({"validation_fraction": 1.0}, "expected a share above 0 and below 1, found 1.0"),
         ({"max_documents": 0}, "max_documents: expected 1 or more, found 0"),

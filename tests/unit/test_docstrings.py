@@ -5,9 +5,12 @@ import os
 import subprocess
 import sys
 import textwrap
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from hfrep.data import docstrings
 from hfrep.data.docstrings import documents
@@ -133,6 +136,46 @@ def test_files_that_say_little_or_cannot_be_parsed(tmp_path, module):
     broken.write_text("def (:")
     assert list(documents(iter([short, broken, tmp_path / "missing.py"]))) == []
     assert len(list(documents(iter([broken, module, module])))) == 1
+
+
+def test_number_of_processes_does_not_show(tmp_path, module):
+    """Files shared out over processes give the documents that one process gives, repeated docstrings among them."""
+    sources = [module, Path(json.__file__), module, Path(textwrap.__file__), tmp_path / "missing.py"]
+    assert list(documents(sources, processes=2)) == list(documents(sources)) != []
+
+
+def test_a_reading_process_that_ends_is_noticed(monkeypatch, module):
+    """A process that dies does not look like a file without prose."""
+    monkeypatch.setattr(docstrings.sys, "executable", "/bin/true")
+    with pytest.raises(RuntimeError, match=r"module\.py has ended"):
+        list(documents([module] * 2, processes=2))
+
+
+def test_oddities_of_foreign_source_stay_quiet(tmp_path):
+    """What the compiler warns of in other people's files does not reach the user, in any number of processes."""
+    odd = tmp_path / "odd.py"
+    odd.write_text(f'"""{GOOD} {OTHER} {GOOD}"""\nPATTERN = "\\d"\nif PATTERN is "x": pass\n')
+    script = (
+        "import sys; from pathlib import Path; from hfrep.data.docstrings import documents;"
+        "print(len(list(documents([Path(sys.argv[1])] * 2, processes=int(sys.argv[2])))))"
+    )
+    for processes in ("1", "2"):
+        command = [sys.executable, "-W", "default", "-c", script, str(odd), processes]
+        run = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert (run.stdout, run.stderr) == ("1\n", "")
+
+
+def test_packages_come_with_hfrep():
+    """Every package on the list is a dependency of hfrep without its extras, so that each installation has them all."""
+    found, waiting = set(), [("hfrep", "")]
+    while waiting:
+        name, extra = waiting.pop()
+        if (name, extra) not in found:
+            found.add((name, extra))
+            for need in map(Requirement, metadata.requires(name) or []):
+                if need.marker is None or need.marker.evaluate({"extra": extra}):
+                    waiting += [(canonicalize_name(need.name), asked) for asked in ("", *need.extras)]
+    assert {canonicalize_name(name) for name in docstrings.DISTRIBUTIONS} <= {name for name, _ in found}
 
 
 def test_same_text_for_every_hash_seed():
