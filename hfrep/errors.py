@@ -12,12 +12,16 @@
 An error that is ours, not the user's, stays an ordinary exception with its traceback.
 """
 
+import errno
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 USER_ERROR_EXIT = 2
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class HfrepError(Exception):
@@ -50,10 +54,30 @@ class ProofError(HfrepError):
 
 @contextmanager
 def told_in_one_sentence() -> Iterator[None]:
-    """Print an `HfrepError` as its sentence, without a traceback, and exit with status 2."""
+    """Print an `HfrepError` as its sentence, without a traceback, and exit with status 2.
+
+    So are told a disk without room, wherever it was met, and Ctrl-C outside of training (status 130).
+    """
     try:
         yield
     except HfrepError as error:
-        rank = os.environ.get("RANK", "0")
-        print(f"error: {error}" if rank == "0" else f"error on rank {rank}: {error}", file=sys.stderr, flush=True)
-        sys.exit(USER_ERROR_EXIT)
+        _exit(str(error), USER_ERROR_EXIT)
+    except KeyboardInterrupt:
+        _exit("stopped by Ctrl-C; what was saved stands.", 128 + signal.SIGINT)
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        where = error.filename or "the disk"
+        full = TrainingError(
+            where=str(where),
+            expected="room to write",
+            found=str(error.strerror),
+            do="free space and start the same command again, which goes on from the last checkpoint",
+        )
+        _exit(str(full), USER_ERROR_EXIT)
+
+
+def _exit(message: str, status: int) -> NoReturn:
+    rank = os.environ.get("RANK", "0")
+    print(f"error: {message}" if rank == "0" else f"error on rank {rank}: {message}", file=sys.stderr, flush=True)
+    sys.exit(status)

@@ -22,6 +22,7 @@ from transformers import HfArgumentParser
 
 from hfrep.errors import ConfigError
 
+COMMAND_LINE = "the command line"
 Kind = Literal["identity", "schedule", "operation"]
 
 
@@ -54,10 +55,14 @@ def parse(
     parser.set_defaults(**(defaults or {}))
     file = _config_file(arguments)
     if file is not None:
-        arguments = [*_flags_from(file, parser), *arguments]
+        from_file = list(_flags_from(file, parser))
+        parser.source = str(file)
+        parser.parse_known_args(from_file)  # alone first, so that a mistake in the file is told as one
+        parser.source = COMMAND_LINE
+        arguments = [*from_file, *arguments]
     _, unknown = parser.parse_known_args(arguments)
     if unknown:  # before the dataclasses check their values: a misspelt name is why one of them is missing
-        raise _unknown_key(unknown[0], "the command line", parser)
+        raise _unknown_key(unknown[0], COMMAND_LINE, parser)
     *filled, _config = parser.parse_args_into_dataclasses(arguments, look_for_args_file=False)
     return tuple(filled)
 
@@ -78,6 +83,8 @@ def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]
 
 
 class _Parser(HfArgumentParser):
+    source = COMMAND_LINE
+
     @staticmethod
     def _parse_dataclass_field(parser: Any, field: "dataclasses.Field[Any]") -> None:
         # HfArgumentParser hands all metadata to argparse, which does not know `kind`.
@@ -86,11 +93,13 @@ class _Parser(HfArgumentParser):
         HfArgumentParser._parse_dataclass_field(parser, field)
 
     def flags(self) -> list[str]:
-        return [name for name in self._option_string_actions if name.startswith("--")]
+        """The names of all settings."""
+        names = [name for name in self._option_string_actions if name.startswith("--")]
+        return [name for name in names if name not in ("--config", "--help")]
 
     def error(self, message: str) -> NoReturn:
         raise ConfigError(
-            where="the command line",
+            where=self.source,
             expected="settings as --help lists them",
             found=message,
             do="correct that setting",

@@ -53,9 +53,12 @@ class OutputSettings:
             ) from None
 
 
+GROUPS = (CorpusSettings, TokenizerSettings, OutputSettings)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the recipe; returns the status to exit with."""
-    corpora, shape, output = parse(CorpusSettings, TokenizerSettings, OutputSettings, argv=argv, description=__doc__)
+    corpora, shape, output = parse(*GROUPS, argv=argv, description=__doc__)
     quiet_libraries()
     output.make()
     sources = [open_corpus(name, corpora) for name in corpora.corpus]

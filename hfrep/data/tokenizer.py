@@ -52,17 +52,20 @@ TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model
 @dataclass(frozen=True, kw_only=True)
 class TokenizerSettings:
     algorithm: Literal["wordpiece", "bpe", "unigram"] = setting("wordpiece", "wordpiece, byte-level bpe, or unigram")
-    vocab_size: int = setting(8192, f"tokens, special ones included; a multiple of {VOCABULARY_STEP}")
+    vocab_size: int = setting(8192, f"tokens, special ones included; a multiple of {VOCABULARY_STEP} is fastest")
+    any_vocab_size: bool = setting(False, f"allow a --vocab_size that is no multiple of {VOCABULARY_STEP}")
     lowercase: bool | None = setting(None, "fold case and strip accents; default: only for wordpiece")
     model_max_length: int = setting(512, "tokens, the longest input the tokenizer calls valid")
 
     def __post_init__(self) -> None:
-        if self.vocab_size < VOCABULARY_STEP or self.vocab_size % VOCABULARY_STEP:
+        uneven = self.vocab_size % VOCABULARY_STEP and not self.any_vocab_size
+        if self.vocab_size < VOCABULARY_STEP or uneven:
             raise ConfigError(
                 where="vocab_size",
                 expected=f"a positive multiple of {VOCABULARY_STEP}, which matrix kernels like",
                 found=str(self.vocab_size),
-                do=f"give {max(1, round(self.vocab_size / VOCABULARY_STEP)) * VOCABULARY_STEP}",
+                do=f"give {max(1, round(self.vocab_size / VOCABULARY_STEP)) * VOCABULARY_STEP}"
+                + (", or add --any_vocab_size" if self.vocab_size > VOCABULARY_STEP else ""),
             )
         if self.model_max_length < 1:
             found = str(self.model_max_length)

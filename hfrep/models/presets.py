@@ -96,6 +96,9 @@ class ModelSettings:
     model: str | None = setting(None, f"fresh weights: a preset ({', '.join(PRESETS)}) or the path of a config.json")
     model_name_or_path: str | None = setting(None, "weights to go on from: a folder or a Hub id")
     dropout: float = setting(0.0, "share of activations dropped while training; the saved config keeps its own value")
+    gradient_checkpointing: bool = setting(
+        False, "recompute each layer's activations in the backward pass: less memory, more time", kind="operation"
+    )
 
     def __post_init__(self) -> None:
         if not 0 <= self.dropout < 1:
@@ -152,6 +155,8 @@ def build_model(
     name = settings.model or str(settings.model_name_or_path)
     _check_room(name, model.config, tokenizer, sequence_length)
     set_dropout(model, settings.dropout)
+    if settings.gradient_checkpointing:
+        _checkpoint_gradients(model)
     return model
 
 
@@ -167,6 +172,17 @@ def set_dropout(model: nn.Module, share: float) -> None:
         for name, value in vars(module).items():
             if "dropout" in name and isinstance(value, int | float) and not isinstance(value, bool):
                 setattr(module, name, share)
+
+
+def _checkpoint_gradients(model: PreTrainedModel) -> None:
+    if not model.supports_gradient_checkpointing:
+        raise ConfigError(
+            where="--gradient_checkpointing",
+            expected="an architecture that can recompute its activations",
+            found=type(model).__name__,
+            do="leave it out and lower --per_device_train_batch_size instead",
+        )
+    model.gradient_checkpointing_enable({"use_reentrant": False})
 
 
 def _fresh(name: str, tokenizer: PreTrainedTokenizerBase, auto_class: Any) -> PreTrainedModel:

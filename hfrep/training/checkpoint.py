@@ -19,6 +19,7 @@ from typing import Any
 import psutil
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 
 from hfrep.errors import CheckpointError, ConfigError, TrainingError
 from hfrep.settings import differences, setting
@@ -97,12 +98,13 @@ class Checkpoints:
             self.accelerator.save_state(str(aside), safe_serialization=False)
         except (OSError, RuntimeError) as error:  # torch tells a full disk as a RuntimeError
             problem = str(error).splitlines()[0]
-        self.accelerator.wait_for_everyone()
+        problem = self._anybodys(problem)
         if self.accelerator.is_main_process and not problem:
             try:
                 self._complete(aside, final, state)
             except OSError as error:
                 problem = str(error)
+        problem = self._anybodys(problem)
         if problem:
             shutil.rmtree(aside, ignore_errors=True)
             before = self.latest()
@@ -112,8 +114,11 @@ class Checkpoints:
                 found=problem,
                 do=f"free space and start again, which resumes from {before.name if before else 'the beginning'}",
             )
-        self.accelerator.wait_for_everyone()
         return final
+
+    def _anybodys(self, problem: str) -> str:
+        """The first problem that any process has; empty where none has one. Waits for all of them."""
+        return next(filter(None, gather_object([problem])), "")
 
     def _complete(self, aside: Path, final: Path, state: TrainerState) -> None:
         files = {path.name: path.stat().st_size for path in sorted(aside.iterdir()) if path.is_file()}

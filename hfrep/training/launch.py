@@ -61,20 +61,39 @@ def start(settings: LaunchSettings, output_dir: str) -> Accelerator:
     """
     quiet_libraries()
     trackers = [name for name in settings.report_to if name != "none"]
-    accelerator = Accelerator(
-        # accelerate reads its own environment where mixed_precision is None
-        mixed_precision=None if settings.mixed_precision == "no" else settings.mixed_precision,
-        log_with=trackers or None,
-        project_dir=output_dir,
-        dynamo_plugin=TorchDynamoPlugin(backend="inductor") if settings.torch_compile else None,
-        step_scheduler_with_optimizer=False,
-    )
+    try:
+        accelerator = Accelerator(
+            # accelerate reads its own environment where mixed_precision is None
+            mixed_precision=None if settings.mixed_precision == "no" else settings.mixed_precision,
+            log_with=trackers or None,
+            project_dir=output_dir,
+            dynamo_plugin=TorchDynamoPlugin(backend="inductor") if settings.torch_compile else None,
+            step_scheduler_with_optimizer=False,
+        )
+    except ValueError as error:  # fp16 on a CPU, an unknown tracker
+        found = str(error).splitlines()[0].rstrip(".")
+        raise ConfigError(
+            where="accelerate",
+            expected="--mixed_precision and --report_to that work here",
+            found=found,
+            do="correct the setting",
+        ) from None
     _refuse_missing_processes(accelerator, settings)
     # `accelerate launch` sets OMP_NUM_THREADS=1 on a CPU machine, which would leave all cores but one idle.
     if accelerator.device.type == "cpu":
         torch.set_num_threads(settings.cpu_threads or max(1, usable_cores() // local_processes()))
     torch.manual_seed(settings.seed)
     return accelerator
+
+
+def describe_device(accelerator: Accelerator) -> str:
+    """What a run computes on: device, processes, threads of each, precision."""
+    device = accelerator.device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    threads = f", {torch.get_num_threads()} threads each" if device.type == "cpu" else ""
+    precision = {"no": "float32"}.get(accelerator.mixed_precision, accelerator.mixed_precision)
+    number = accelerator.num_processes
+    return f"{name}, {number} process{'es' if number > 1 else ''}{threads}, {precision}"
 
 
 def usable_cores() -> int:
@@ -91,13 +110,22 @@ def local_processes() -> int:
 
 def _refuse_missing_processes(accelerator: Accelerator, settings: LaunchSettings) -> None:
     running = accelerator.num_processes
-    launched = int(os.environ.get("WORLD_SIZE", running))
-    meant = settings.expect_processes or launched
-    if running == meant:
+    meant = str(settings.expect_processes or os.environ.get("WORLD_SIZE") or _meant_by_accelerate(running))
+    if str(running) == meant:
         return
     raise ConfigError(
         where="the launcher",
         expected=f"{meant} processes that train together",
         found=f"{running}",
-        do=f"on CPUs start them with: ACCELERATE_USE_CPU=true accelerate launch --multi_gpu --num_processes {meant} …",
+        do="on CPUs start N of them with: ACCELERATE_USE_CPU=true accelerate launch --multi_gpu --num_processes N …"
+        + ("" if settings.expect_processes else " (or say --expect_processes 1 if one is meant)"),
     )
+
+
+def _meant_by_accelerate(running: int) -> int | str:
+    """`accelerate launch --cpu --num_processes 2` starts one process and all that tells is where it would meet others.
+
+    Only for several processes does the launcher name a meeting point, which torch's launchers name with WORLD_SIZE.
+    """
+    launched = "ACCELERATE_MIXED_PRECISION" in os.environ
+    return "several" if launched and "MASTER_ADDR" in os.environ else running

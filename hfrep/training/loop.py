@@ -19,7 +19,7 @@ from hfrep.settings import setting
 from hfrep.training.budget import Budget
 from hfrep.training.checkpoint import Checkpoints, TrainerState
 from hfrep.training.interruption import Interruption
-from hfrep.training.optim import LearningRate, OptimizerSettings, build_optimizers
+from hfrep.training.optim import LearningRate, OptimizerSettings, build_optimizers, require_whole_matrices
 from hfrep.training.record import Record
 from hfrep.training.step import Gradient, Sums, mean_loss
 
@@ -110,6 +110,7 @@ class Training:
                 found=f"{division.micro_batches} micro-batches a step",
                 do="raise it, or lower --train_batch_size",
             )
+        require_whole_matrices(optimizer_settings, accelerator)
         total = None if budget.steps is None else budget.steps * settings.train_batch_size
         self.data = MicroBatches(rows, order, division, objective.collator(), total)
         module, *self.optimizers = accelerator.prepare(objective, *build_optimizers(objective, optimizer_settings))

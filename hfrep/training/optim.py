@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedType
 from torch import nn
 from transformers import get_scheduler
 from transformers.modeling_utils import EmbeddingAccessMixin
@@ -58,6 +60,23 @@ class OptimizerSettings:
     def _require(self, name: str, holds: bool, expected: str) -> None:
         if not holds:
             raise ConfigError(where=name, expected=expected, found=str(getattr(self, name)), do="correct the setting")
+
+
+def require_whole_matrices(settings: OptimizerSettings, accelerator: Accelerator) -> None:
+    """Refuse Muon where it cannot be computed.
+
+    Raises:
+        ConfigError: parameters are sharded, so that no process has a whole matrix to orthogonalize; or a gradient
+            scaler is at work, which takes one optimizer.
+    """
+    sharded = accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED)
+    if settings.optimizer == "muon" and (sharded or accelerator.scaler is not None):
+        raise ConfigError(
+            where="--optimizer muon",
+            expected="whole matrices on each process and no gradient scaler",
+            found=f"{accelerator.distributed_type.value}, mixed precision {accelerator.mixed_precision}",
+            do="give --optimizer adamw" if sharded else "give --optimizer adamw, or --mixed_precision bf16",
+        )
 
 
 def build_optimizers(module: nn.Module, settings: OptimizerSettings) -> list[torch.optim.Optimizer]:

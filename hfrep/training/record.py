@@ -38,8 +38,8 @@ class Record:
         self.folder = Path(output_dir)
         self.bar: tqdm[Any] | None = None
 
-    def open(self, run: Mapping[str, Any], *, step: int, tokens_per_step: int) -> None:
-        """Start or continue: write ``run.json``, drop records later than `step`, and show the bar."""
+    def open(self, run: Mapping[str, Any], *, step: int, done: float, tokens_per_step: int) -> None:
+        """Start or continue: write ``run.json``, drop records later than `step`, and show the bar at `done` of 1."""
         self.tokens_per_step = tokens_per_step
         if self.accelerator.log_with:
             self.accelerator.init_trackers("tracking")
@@ -50,6 +50,7 @@ class Record:
         (self.folder / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in kept))
         self.bar = tqdm(
             total=100.0,
+            initial=100 * done,
             bar_format="{desc} {bar} {percentage:3.0f}% {elapsed}<{remaining}{postfix}",
             desc="training",
             disable=None,  # no bar where the output is not a terminal

@@ -28,6 +28,7 @@ from hfrep.training.checkpoint import (
     require_room,
     state_bytes,
 )
+from hfrep.training.launch import describe_device
 from hfrep.training.loop import LoopSettings, Outcome, Training
 from hfrep.training.optim import OptimizerSettings
 from hfrep.training.record import Record, RecordSettings, environment
@@ -138,9 +139,10 @@ class Run:
         )
         if resumed is not None:
             training.resume(*resumed)
-        self.tell(budget=f"{budget}, {self._where_it_starts(resumed)}")
+        self.tell(device=describe_device(self.accelerator), budget=f"{budget}, {self._where_it_starts(resumed)}")
         tokens_per_step = self.settings.loop.train_batch_size * tokens_per_row
-        self.record.open(self._description(), step=training.state.step, tokens_per_step=tokens_per_step)
+        done = budget.progress(training.state.step, training.state.seconds)
+        self.record.open(self._description(), step=training.state.step, done=done, tokens_per_step=tokens_per_step)
         outcome = training.run()
         if outcome.interruption:
             self.say(
@@ -164,7 +166,6 @@ class Run:
         return {
             **environment(),
             "processes": self.accelerator.num_processes,
-            "device": str(self.accelerator.device),
             "threads": torch.get_num_threads(),
             "settings": as_dict(self.groups),
             "identity": self.start.identity,

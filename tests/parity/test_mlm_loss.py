@@ -29,9 +29,10 @@ def objective(model: PreTrainedModel, documents: str = "isolate") -> MaskedLM:
     return MaskedLM(model, rows_collated_elsewhere, documents=documents)
 
 
-def micro(name: str, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
+def micro(name: str, tokenizer: PreTrainedTokenizerFast, **settings: bool) -> PreTrainedModel:
     torch.manual_seed(0)
-    return build_model(ModelSettings(model=name), tokenizer=tokenizer, sequence_length=LENGTH).train()
+    shape = ModelSettings(model=name, **settings)
+    return build_model(shape, tokenizer=tokenizer, sequence_length=LENGTH).train()
 
 
 def batch(rows: int = ROWS) -> dict[str, Tensor]:
@@ -118,6 +119,34 @@ def test_kept_model_is_whole_outside_the_objective(wordpiece: PreTrainedTokenize
     with pytest.raises(IndexError):
         mlm(given | {"input_ids": given["input_ids"] + model.config.vocab_size})
     assert model(input_ids=given["input_ids"]).logits.shape == (ROWS, LENGTH, model.config.vocab_size)
+
+
+@pytest.mark.parametrize("name", MICROS)
+def test_gradient_checkpointing_computes_the_same_and_keeps_less(name: str, wordpiece: PreTrainedTokenizerFast) -> None:
+    """Loss and gradients to the bit, with less than half of the activations kept for the backward pass."""
+    results, kept = [], []
+    for recompute in (False, True):
+        mlm = objective(micro(name, wordpiece, gradient_checkpointing=recompute))
+        total, size = forward_and_kept(mlm, batch())
+        total.backward()
+        results.append((total.item(), gradients(mlm.kept)))
+        kept.append(size)
+    torch.testing.assert_close(results[0], results[1], rtol=0, atol=0)
+    assert kept[1] < 0.5 * kept[0]
+
+
+def forward_and_kept(mlm: MaskedLM, given: Batch) -> tuple[Tensor, int]:
+    """The loss, and how many different numbers the graph keeps for its gradient, parameters left out."""
+    parameters = {parameter.untyped_storage().data_ptr() for parameter in mlm.parameters()}
+    storages: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        total = mlm(given)["mlm"]
+    return total, sum(size for pointer, size in storages.items() if pointer not in parameters)
 
 
 def test_counts_are_the_labels(wordpiece: PreTrainedTokenizerFast) -> None:

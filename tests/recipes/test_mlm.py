@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import itertools
 import json
 import os
 import random
@@ -43,10 +44,9 @@ def recipe():
     return module
 
 
-def launch(*flags, **environment):
+def launch(*flags, before=()):
     return subprocess.run(
-        [sys.executable, "-m", "accelerate.commands.launch", "--quiet", str(RECIPE), *map(str, flags)],
-        env=os.environ | environment,
+        [sys.executable, "-m", "accelerate.commands.launch", "--quiet", *before, str(RECIPE), *map(str, flags)],
         capture_output=True,
         text=True,
         check=False,
@@ -71,7 +71,7 @@ def test_the_run_says_what_it_is_and_what_came_out(finished):
     folder, run = finished
     head, tail = run.stdout.split("step 15:")
     assert len(head.splitlines()) <= 10
-    for word in ("model", "text", "proved", "budget"):
+    for word in ("model", "text", "proved", "device", "budget"):
         assert f"\n{word} " in f"\n{head}"
     assert "nats per predicted token" in tail
     assert "unigram" in tail
@@ -155,28 +155,50 @@ def test_a_dry_run_says_what_would_be(flags, recipe, capsys, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_killed_at_any_moment_it_ends_with_the_same_weights(finished, flags, tmp_path):
-    """SIGKILL of the whole process group at random moments, saves among them; the same command each time goes on."""
-    folder, draw = tmp_path / "run", random.Random(0)
+@pytest.mark.parametrize(("steps", "kills"), [(30, 3), pytest.param(300, 10, marks=pytest.mark.slow)])
+def test_killed_at_any_moment_it_ends_with_the_same_weights(recipe, flags, tmp_path, steps, kills):
+    """SIGKILL of the process group before the first checkpoint, during saves and at random; each start goes on."""
+    flags = [*flags, "--max_steps", str(steps)]
+    straight, folder = tmp_path / "straight", tmp_path / "killed"
+    assert recipe.main([*flags, "--output_dir", str(straight)]) == 0
+    flags += ["--output_dir", str(folder), "--save_steps", "1"]
+    moments = ["before the first checkpoint", *itertools.islice(itertools.cycle(["save", "random"]), kills - 1)]
+    draw, done = random.Random(0), 0
+    for moment in moments:
+        done += killed(flags, folder, moment, draw)
+    assert done >= kills - 1  # the last may have come after the end
+    assert launch(*flags).returncode == 0
+    assert weights_hash(folder) == weights_hash(straight)
+
+
+def killed(flags, folder, moment, draw):
+    """Start the recipe and kill its process group at a moment; whether it was still running."""
     command = [sys.executable, "-m", "accelerate.commands.launch", "--quiet", str(RECIPE), *flags]
-    command += ["--output_dir", str(folder), "--save_steps", "1"]
-    kills = 0
-    for attempt in range(4):
-        process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        began = time.monotonic()
-        while attempt < 3 and process.poll() is None:
-            # The first kill comes before the first checkpoint, the others during the run, which saves at every step.
-            steps = list((folder / "checkpoints").glob("*step*"))
-            if (attempt == 0 and folder.exists()) or (attempt and len(steps) and time.monotonic() - began > 1):
-                time.sleep(draw.random() * 0.3)
-                os.killpg(process.pid, signal.SIGKILL)
-                kills += 1
-                break
-            time.sleep(0.01)
-        _, errors = process.communicate()
-    assert kills >= 2
-    assert process.returncode == 0, errors.decode()[-2000:]
-    assert weights_hash(folder) == weights_hash(finished[0])
+    before = set(folder.glob("checkpoints/step-*"))
+    process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while process.poll() is None:
+        writing = list(folder.glob("checkpoints/.tmp-step-*/*"))
+        moved = set(folder.glob("checkpoints/step-*")) != before
+        if {"save": writing and moved, "random": moved}.get(moment, folder.exists()):
+            time.sleep(draw.random() * 0.1 if moment != "save" else 0)
+            os.killpg(process.pid, signal.SIGKILL)
+            break
+        time.sleep(0.001)
+    return process.wait() != 0
+
+
+@pytest.mark.multiprocess
+def test_two_processes_end_where_one_does(finished, flags, tmp_path):
+    """The whole recipe on two CPU processes: the same validation loss, one folder, and a tracker's files."""
+    folder = tmp_path / "run"
+    flags = [*flags, "--output_dir", folder, "--report_to", "tensorboard"]
+    two = launch(*flags, before=["--multi_gpu", "--num_processes", "2"])
+    assert two.returncode == 0, two.stderr[-3000:]
+    assert two.stdout.count("model: ") == 1
+    assert "2 processes, 1 threads each" in two.stdout
+    losses = [json.loads((run / "run.json").read_text())["metrics"]["eval_loss"] for run in (folder, finished[0])]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+    assert list(folder.glob("**/events.out.tfevents.*"))
 
 
 @pytest.mark.parametrize(

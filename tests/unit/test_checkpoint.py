@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
 
@@ -74,6 +75,20 @@ def test_a_full_disk_leaves_the_previous_checkpoint(checkpoints, monkeypatch):
         checkpoints.save(state(2))
     assert steps(checkpoints) == ["step-1"]
     assert checkpoints.latest().name == "step-1"
+
+
+def test_a_write_that_fails_leaves_the_previous_checkpoint(checkpoints):
+    """The system itself refuses to write more than a kilobyte, as a full disk would: step-1 stands and loads."""
+    checkpoints.save(state(1))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, before[1]))
+    try:
+        with pytest.raises(TrainingError, match=r"room to write a checkpoint, found .+resumes from step-1"):
+            checkpoints.save(state(2))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert steps(checkpoints) == ["step-1"]
+    checkpoints.load(checkpoints.latest())
 
 
 def test_a_tied_head_is_saved_whole(tmp_path):

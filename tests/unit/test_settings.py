@@ -1,5 +1,6 @@
 """Settings: which source wins, and the sentence for each mistake."""
 
+import errno
 import subprocess
 import sys
 from dataclasses import FrozenInstanceError, dataclass
@@ -86,7 +87,7 @@ def test_aliases(config):
     ],
 )
 def test_mistakes_on_the_command_line(argv, words):
-    """Abbreviations are not guessed: an unknown key names its nearest neighbour; a bad value its setting."""
+    """D17: abbreviations are not guessed: an unknown key names its nearest neighbour; a bad value its setting."""
     with pytest.raises(ConfigError, match=words):
         filled(*argv)
 
@@ -95,7 +96,9 @@ def test_mistakes_on_the_command_line(argv, words):
     ("content", "words"),
     [
         ("max_step: 5", r"run\.yaml: expected a known setting, found --max_step; did you mean --max_steps\?"),
-        ("max_steps: ten", "argument --max_steps.*: invalid int value: 'ten'"),
+        ("max_steps: ten", r"run\.yaml: expected settings .* found argument --max_steps.*: invalid int value: 'ten'"),
+        ("config: other.yaml", r"run\.yaml: expected a known setting, found --config"),
+        ("help: true", r"run\.yaml: expected a known setting, found --help"),
         ("- max_steps", r"run\.yaml: expected `name: value` lines, found list"),
         ("", "expected `name: value` lines, found NoneType"),
         ("max_steps: [", r"run\.yaml: expected a YAML file, found while parsing"),
@@ -141,6 +144,24 @@ def test_one_sentence_and_status_two(capsys, monkeypatch, rank, begins):
     assert capsys.readouterr().err == f"{begins}: expected this, found that; turn back.\n"
     with pytest.raises(ZeroDivisionError), told_in_one_sentence():
         raise ZeroDivisionError
+    with pytest.raises(PermissionError), told_in_one_sentence():
+        raise PermissionError(errno.EACCES, "not ours")
+
+
+def test_a_full_disk_is_told_wherever_it_is_met(capsys):
+    """A write that finds no room, here of a real full device, names the file and what to do."""
+    with pytest.raises(SystemExit) as left, told_in_one_sentence():
+        Path("/dev/full").write_text("text")
+    assert left.value.code == USER_ERROR_EXIT
+    assert "expected room to write, found No space left on device; free space and start" in capsys.readouterr().err
+
+
+def test_ctrl_c_outside_of_training_is_no_traceback(capsys):
+    """Status 130, as shells have it, and a line."""
+    with pytest.raises(SystemExit) as left, told_in_one_sentence():
+        raise KeyboardInterrupt
+    assert left.value.code == 130
+    assert capsys.readouterr().err == "error: stopped by Ctrl-C; what was saved stands.\n"
 
 
 def test_recipe_prints_no_traceback():

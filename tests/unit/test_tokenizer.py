@@ -206,7 +206,10 @@ def test_training_twice_gives_the_same_bytes(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"vocab_size": 1000}, "vocab_size: expected a positive multiple of 64, .* found 1000; give 1024"),
+        (
+            {"vocab_size": 1000},
+            "vocab_size: expected a positive multiple of 64, .* found 1000; give 1024, or add --any_vocab_size",
+        ),
         ({"vocab_size": 0}, "expected a positive multiple of 64, .* found 0; give 64"),
         ({"vocab_size": -64}, "found -64; give 64"),
         ({"model_max_length": 0}, "model_max_length: expected 1 or more, found 0"),
@@ -216,6 +219,12 @@ def test_bad_settings(settings, words):
     """A size that is no multiple of 64 is refused, and the nearest one named."""
     with pytest.raises(ConfigError, match=words):
         TokenizerSettings(**settings)
+
+
+def test_any_vocabulary_size_can_be_asked_for():
+    """With the explicit setting a size that is no multiple of 64 is trained."""
+    settings = TokenizerSettings(algorithm="bpe", vocab_size=300, any_vocab_size=True)
+    assert len(train_tokenizer(lambda: documents(300), settings)) == 300
 
 
 @pytest.mark.parametrize("algorithm", SIZES)
