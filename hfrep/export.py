@@ -12,6 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedType
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from hfrep.data.rows import Rows
@@ -35,6 +38,31 @@ if ids != probe["text_ids"].tolist():
     sys.exit("the tokenizer gives other ids")
 print(float(np.abs(logits - probe["logits"]).max() / np.abs(probe["logits"]).max()))
 """
+
+
+def whole(model: PreTrainedModel, accelerator: Accelerator) -> PreTrainedModel:
+    """`model` itself, or, where processes hold shards of it, a copy with whole tensors on the main process's CPU.
+
+    Called on every process, since shards are gathered; what other processes than the main one get is of no use.
+
+    Raises:
+        ProofError: a tensor is missing among the gathered ones.
+    """
+    if accelerator.distributed_type != DistributedType.FSDP:
+        return model
+    state = get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+    if not accelerator.is_main_process:
+        return model
+    copy: PreTrainedModel = type(model)._from_config(model.config, dtype=torch.float32).eval()
+    missing = set(copy.load_state_dict(state, strict=False).missing_keys) - set(copy.all_tied_weights_keys)
+    if missing:
+        raise ProofError(
+            where="gathering the sharded model",
+            expected="all its tensors",
+            found=f"{len(missing)} missing ({min(missing)} …)",
+            do="the last checkpoint has them; report this with the accelerate configuration",
+        )
+    return copy
 
 
 def export(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path, card: str) -> None:

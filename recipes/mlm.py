@@ -29,7 +29,7 @@ from hfrep.evaluation.language_modeling import (
     validation_batches,
 )
 from hfrep.evaluation.ngrams import masked_ngram_losses
-from hfrep.export import export, prove_reload
+from hfrep.export import export, prove_reload, whole
 from hfrep.models.initialization import initialize_from_text
 from hfrep.models.memory import training_bytes
 from hfrep.models.presets import ModelSettings, build_model
@@ -115,20 +115,21 @@ def main(argv: Sequence[str] | None = None) -> int:
             return outcome.exit_status
 
         # What it learned, the folder that others open, and the proof that they can.
+        model = whole(model, accelerator)
+        if not accelerator.is_main_process:
+            return 0
         examples = [str(filling) for filling in fillings(model, tokenizer, text.validation, number=5)]
-        if accelerator.is_main_process:
-            card = pretrained_card(
-                name=f"{shape.model or shape.model_name_or_path}, pretrained",
-                auto_class=AUTO_CLASS,
-                pipeline_tag="fill-mask",
-                corpora=text.names,
-                facts=run.told,
-                metrics=outcome.metrics,
-                examples=examples,
-            )
-            export(model, tokenizer, run.folder / "model", str(card))
-            proof = prove_reload(run.folder / "model", model, tokenizer, AUTO_CLASS, text.validation)
-            run.tell(reloaded=proof)
+        card = pretrained_card(
+            name=f"{shape.model or shape.model_name_or_path}, pretrained",
+            auto_class=AUTO_CLASS,
+            pipeline_tag="fill-mask",
+            corpora=text.names,
+            facts=run.told,
+            metrics=outcome.metrics,
+            examples=examples,
+        )
+        export(model, tokenizer, run.folder / "model", str(card))
+        run.tell(reloaded=prove_reload(run.folder / "model", model, tokenizer, AUTO_CLASS, text.validation))
         run.finish([*summary(outcome.metrics), *examples, f"model: {run.folder / 'model'}"], outcome.metrics)
     return 0
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from torch.distributed.tensor import DTensor
 
 from hfrep.data.blocks import build_blocks
 from hfrep.data.corpus import Corpus
@@ -49,14 +50,14 @@ def train(folder, rows, tokenizer, *, objective="mlm", steps=8, kill_at=None, ev
 
     Returns the outcome, the losses step by step, and a hash of the weights.
     """
-    dropout = changes.pop("dropout", 0.0)
+    dropout, preset = changes.pop("dropout", 0.0), changes.pop("preset", "bert-micro")
     given = {"output_dir": str(folder), "logging_steps": 1, "save_steps": 1000, "save_total_limit": 100} | changes
     groups = [
         kind(**{name: value for name, value in given.items() if name in kind.__dataclass_fields__})
         for kind in (LoopSettings, OptimizerSettings, CheckpointSettings, RecordSettings)
     ]
     groups[0] = replace(groups[0], train_batch_size=given.get("train_batch_size", 32))
-    trained = OBJECTIVES[objective](tokenizer, dropout=dropout)
+    trained = OBJECTIVES[objective](tokenizer, preset=preset, dropout=dropout)
     if weights is not None:
         trained.load_state_dict(weights)
     run = Run(Accelerator(cpu=True, step_scheduler_with_optimizer=False), groups, {"rows": rows.fingerprint})
@@ -86,5 +87,6 @@ def losses(folder):
 def weights_hash(module):
     digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
-        digest.update(name.encode() + tensor.detach().contiguous().numpy().tobytes())
+        full = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+        digest.update(name.encode() + full.detach().contiguous().numpy().tobytes())
     return digest.hexdigest()

@@ -6,6 +6,7 @@ step over micro-batches and processes and divides once, so that no way of splitt
 """
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import ClassVar
@@ -31,6 +32,24 @@ class Objective(nn.Module, ABC):
 
     Options: ClassVar[type]
     kept: PreTrainedModel
+
+    @property
+    def _no_split_modules(self) -> list[str]:
+        """Classes of the layers that FSDP shards each by itself; accelerate asks the module it prepares by this name.
+
+        Those that hold a tied weight are left to the whole: two shards cannot share one.
+        """
+        seen = Counter(id(weight) for _, weight in self.kept.named_parameters(remove_duplicate=False))
+        return [
+            name
+            for name in self.kept._no_split_modules or ()
+            if all(
+                seen[id(weight)] == 1
+                for module in self.kept.modules()
+                if type(module).__name__ == name
+                for weight in module.parameters()
+            )
+        ]
 
     @abstractmethod
     def collator(self) -> Collator:

@@ -8,7 +8,7 @@ import psutil
 import torch
 import transformers
 from accelerate import Accelerator
-from accelerate.utils import TorchDynamoPlugin
+from accelerate.utils import DistributedType, TorchDynamoPlugin
 
 from hfrep.errors import ConfigError
 from hfrep.settings import setting
@@ -70,15 +70,17 @@ def start(settings: LaunchSettings, output_dir: str) -> Accelerator:
             dynamo_plugin=TorchDynamoPlugin(backend="inductor") if settings.torch_compile else None,
             step_scheduler_with_optimizer=False,
         )
-    except ValueError as error:  # fp16 on a CPU, an unknown tracker
+    except ValueError as error:
         found = str(error).splitlines()[0].rstrip(".")
         raise ConfigError(
-            where="accelerate",
-            expected="--mixed_precision and --report_to that work here",
-            found=found,
-            do="correct the setting",
+            where="--report_to", expected="trackers that accelerate knows", found=found, do="correct the setting"
         ) from None
     _refuse_missing_processes(accelerator, settings)
+    _refuse_other_sharding(accelerator)
+    if accelerator.mixed_precision == "fp16" and accelerator.device.type == "cpu":  # accelerate would ignore it
+        raise ConfigError(
+            where="mixed precision", expected="no or bf16 on a CPU", found="fp16", do="give --mixed_precision bf16"
+        )
     # `accelerate launch` sets OMP_NUM_THREADS=1 on a CPU machine, which would leave all cores but one idle.
     if accelerator.device.type == "cpu":
         torch.set_num_threads(settings.cpu_threads or max(1, usable_cores() // local_processes()))
@@ -106,6 +108,20 @@ def usable_cores() -> int:
 
 def local_processes() -> int:
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
+def _refuse_other_sharding(accelerator: Accelerator) -> None:
+    """DeepSpeed's engine steps the optimizer by itself in the backward pass; FSDP1 flattens parameters."""
+    kind = accelerator.distributed_type
+    if kind in (DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM) or (
+        kind == DistributedType.FSDP and not accelerator.is_fsdp2
+    ):
+        raise ConfigError(
+            where="accelerate's configuration",
+            expected="one process, data parallelism, or FSDP2",
+            found="FSDP1" if kind == DistributedType.FSDP else kind.value,
+            do="shard with recipes/configs/fsdp2.yaml (fsdp_version: 2)",
+        )
 
 
 def _refuse_missing_processes(accelerator: Accelerator, settings: LaunchSettings) -> None:

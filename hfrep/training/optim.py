@@ -69,7 +69,7 @@ def require_whole_matrices(settings: OptimizerSettings, accelerator: Accelerator
         ConfigError: parameters are sharded, so that no process has a whole matrix to orthogonalize; or a gradient
             scaler is at work, which takes one optimizer.
     """
-    sharded = accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED)
+    sharded = accelerator.distributed_type == DistributedType.FSDP
     if settings.optimizer == "muon" and (sharded or accelerator.scaler is not None):
         raise ConfigError(
             where="--optimizer muon",

@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 from accelerate import Accelerator
+from accelerate.utils import DistributedType
 
 from hfrep.errors import ConfigError
 from hfrep.training.launch import LaunchSettings, start
@@ -86,21 +87,31 @@ def test_precision_that_the_device_lacks_is_one_sentence(script):
     """fp16 needs a GPU: told as a setting to correct, also where it comes from the launcher's configuration."""
     ended = run(script, ACCELERATE_USE_CPU="true", ACCELERATE_MIXED_PRECISION="fp16")
     assert ended.returncode == 2
-    assert "error: accelerate: expected --mixed_precision and --report_to that work here, found fp16" in ended.stderr
+    assert "error: mixed precision: expected no or bf16 on a CPU, found fp16; give" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
 def test_an_unknown_tracker_is_one_sentence():
     """A tracker that accelerate does not know is told as a setting to correct."""
-    with pytest.raises(ConfigError, match=r"accelerate: expected .* found .*; correct the setting"):
+    with pytest.raises(ConfigError, match=r"--report_to: expected trackers that accelerate knows, found .*nobody"):
         start(LaunchSettings(report_to=["nobody"]), "unused")
 
 
-@pytest.mark.parametrize(("kind", "advice"), [("FSDP", "adamw."), ("DEEPSPEED", "adamw."), ("NO", "bf16.")])
+@pytest.mark.parametrize("kind", ["DEEPSPEED", "FSDP"])
+def test_other_ways_to_shard_are_refused(monkeypatch, kind):
+    """DeepSpeed and FSDP1 do not go with the loop: the sentence names what does."""
+    accelerator = type(Accelerator(cpu=True))
+    monkeypatch.setattr(accelerator, "distributed_type", DistributedType[kind])
+    monkeypatch.setattr(accelerator, "is_fsdp2", False)
+    with pytest.raises(ConfigError, match=r"expected one process, data parallelism, or FSDP2, found .*fsdp2\.yaml"):
+        start(LaunchSettings(), "unused")
+
+
+@pytest.mark.parametrize(("kind", "advice"), [("FSDP", "adamw."), ("NO", "bf16.")])
 def test_muon_is_refused_where_matrices_are_not_whole(monkeypatch, kind, advice):
     """Sharded parameters and gradient scalers go with AdamW; the sentence says so."""
     accelerator = Accelerator(cpu=True)
-    monkeypatch.setattr(type(accelerator), "distributed_type", type(accelerator.distributed_type)[kind])
+    monkeypatch.setattr(type(accelerator), "distributed_type", DistributedType[kind])
     if kind == "NO":
         accelerator.scaler = object()
     require_whole_matrices(OptimizerSettings(optimizer="adamw"), accelerator)

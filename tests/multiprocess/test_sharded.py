@@ -1,0 +1,95 @@
+"""FSDP2: two processes that each hold half of every tensor compute, save and export what one process does.
+
+accelerate shards on GPUs only. Here its state is told, on two CPU processes, that it is to shard; all that follows is
+accelerate's and torch's own FSDP2, over gloo.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+from conftest import documents
+from transformers import AutoModelForMaskedLM
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = """
+import json, sys
+import torch, tiny
+from pathlib import Path
+from accelerate import Accelerator
+from accelerate.state import PartialState
+from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
+from torch.distributed.tensor import DTensor
+from hfrep.data.blocks import Blocks
+from hfrep.data.tokenizer import load_tokenizer
+from hfrep.export import whole
+
+torch.set_num_threads(1)
+
+class Sharded(Accelerator):
+    def __init__(self, **given):
+        super().__init__(**given)
+        PartialState._shared_state["distributed_type"] = self.state.distributed_type = DistributedType.FSDP
+        self.state.fsdp_plugin = FullyShardedDataParallelPlugin(
+            fsdp_version=2, auto_wrap_policy="transformer_based_wrap", state_dict_type="FULL_STATE_DICT",
+            cpu_ram_efficient_loading=False,
+        )
+        self.prepared = []
+
+    def prepare(self, module, *others):
+        self.prepared = super().prepare(module, *others)
+        assert all(isinstance(parameter, DTensor) for parameter in self.prepared[0].parameters())
+        tiny.accelerator, tiny.trained = self, module
+        return self.prepared
+
+tiny.Accelerator = Sharded
+folder, blocks, tokenizer, options = sys.argv[1:]
+tokenizer = load_tokenizer(tokenizer)
+try:
+    tiny.train(folder, Blocks(Path(blocks)), tokenizer, **json.loads(options))
+except tiny.Killed:
+    sys.exit()
+model = whole(tiny.trained.kept, tiny.accelerator)
+if tiny.accelerator.is_main_process:
+    model.save_pretrained(folder + "/model")
+"""
+
+pytestmark = pytest.mark.multiprocess
+
+
+@pytest.fixture(scope="module")
+def rows(wordpiece, tmp_path_factory):
+    return tiny.blocks(documents(60), wordpiece, tmp_path_factory.mktemp("blocks"))
+
+
+def run_sharded(tmp_path, folder, rows, tokenizer_folder, **options):
+    script = tmp_path / "train.py"
+    script.write_text(SCRIPT)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
+    ended = subprocess.run(
+        [*command, str(folder), str(rows.folder), str(tokenizer_folder), json.dumps(options)],
+        env=os.environ | {"PYTHONPATH": str(ROOT / "tests"), "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr[-3000:]
+
+
+@pytest.mark.parametrize("preset", ["bert-micro", "modernbert-micro"])
+def test_shards_are_the_whole(rows, wordpiece, tokenizer_folder, tmp_path, preset):
+    """Killed and resumed on two sharding processes: one process's losses, and its weights in the exported folder."""
+    settings = {"steps": 4, "optimizer": "adamw", "save_steps": 2, "preset": preset}
+    _, losses, _ = tiny.train(tmp_path / "one", rows, wordpiece, **settings)
+    run_sharded(tmp_path, tmp_path / "two", rows, tokenizer_folder, kill_at=2, **settings)
+    run_sharded(tmp_path, tmp_path / "two", rows, tokenizer_folder, **settings)
+    assert tiny.losses(tmp_path / "two") == pytest.approx(losses, rel=1e-5)
+    exported = AutoModelForMaskedLM.from_pretrained(tmp_path / "two" / "model")
+    trained = torch.load(tmp_path / "one" / "checkpoints" / "step-4" / "pytorch_model.bin")
+    for name, tensor in exported.state_dict().items():
+        torch.testing.assert_close(tensor, trained[f"kept.{name}"], rtol=1e-3, atol=1e-5)
