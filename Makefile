@@ -9,6 +9,8 @@ ARGS ?=
 BIN := $(VENV)/bin
 TORCH := $(shell grep '^torch==' constraints.txt)
 INSTALLED := $(VENV)/installed
+# All that accelerate would otherwise announce its defaults of.
+LAUNCH := $(BIN)/accelerate launch --quiet --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no
 
 .DEFAULT_GOAL := help
 .PHONY: help setup mlm test test-all check format benchmark
@@ -26,7 +28,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@touch $@
 
 mlm: $(INSTALLED) ## set up, then train a BERT from scratch: the main job
-	$(BIN)/accelerate launch --quiet recipes/mlm.py $(ARGS)
+	$(LAUNCH) recipes/mlm.py $(ARGS)
 
 test: $(INSTALLED) ## set up, then run the tests
 	$(BIN)/python -m pytest -m "not slow" --durations 10

@@ -50,7 +50,7 @@ def totals(module: nn.Module, objective: Objective, data: MicroBatches, accelera
         each number that the objective's forward gives, and for each of its terms ``count_<term>``.
     """
     sums: Counter[str] = Counter()
-    with torch.inference_mode():
+    with torch.no_grad():  # not inference_mode: what FSDP gathers here is used again in training
         for number in range(len(data)):
             batch = {name: part.to(accelerator.device) for name, part in data[number].items()}
             counts = {f"count_{term}": float(count) for term, count in objective.counts(batch).items()}

@@ -134,7 +134,8 @@ def plot_losses(records: list[dict[str, Any]], path: Path) -> None:
                 label, (1, values[-1]), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=8
             )
     axes.set(xlabel="tokens", ylabel="loss (nats per predicted token)")
-    axes.legend()
+    if axes.get_legend_handles_labels()[0]:  # a run may be stopped before its first record
+        axes.legend()
     figure.savefig(path, dpi=120)
     plt.close(figure)
 

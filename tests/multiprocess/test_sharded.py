@@ -27,6 +27,7 @@ from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 from torch.distributed.tensor import DTensor
 from hfrep.data.blocks import Blocks
 from hfrep.data.tokenizer import load_tokenizer
+from hfrep.evaluation.language_modeling import ValidationSettings, language_modeling_metrics, totals, validation_batches
 from hfrep.export import whole
 
 torch.set_num_threads(1)
@@ -49,9 +50,14 @@ class Sharded(Accelerator):
 
 tiny.Accelerator = Sharded
 folder, blocks, tokenizer, options = sys.argv[1:]
-tokenizer = load_tokenizer(tokenizer)
+tokenizer, rows = load_tokenizer(tokenizer), Blocks(Path(blocks))
+
+def evaluate(module):
+    judged = validation_batches(rows, tiny.trained.collator(), ValidationSettings(), tiny.accelerator)
+    return language_modeling_metrics(totals(module, tiny.trained, judged, tiny.accelerator), "mlm")
+
 try:
-    tiny.train(folder, Blocks(Path(blocks)), tokenizer, **json.loads(options))
+    tiny.train(folder, rows, tokenizer, evaluate=evaluate, eval_steps=1, **json.loads(options))
 except tiny.Killed:
     sys.exit()
 model = whole(tiny.trained.kept, tiny.accelerator)
@@ -89,6 +95,13 @@ def test_shards_are_the_whole(rows, wordpiece, tokenizer_folder, tmp_path, prese
     run_sharded(tmp_path, tmp_path / "two", rows, tokenizer_folder, kill_at=2, **settings)
     run_sharded(tmp_path, tmp_path / "two", rows, tokenizer_folder, **settings)
     assert tiny.losses(tmp_path / "two") == pytest.approx(losses, rel=1e-5)
+    evaluations = [
+        json.loads(line)["eval_loss"]
+        for line in (tmp_path / "two" / "metrics.jsonl").read_text().splitlines()
+        if "eval_loss" in line
+    ]
+    assert len(evaluations) == 4
+    assert evaluations[-1] < evaluations[0]
     exported = AutoModelForMaskedLM.from_pretrained(tmp_path / "two" / "model")
     trained = torch.load(tmp_path / "one" / "checkpoints" / "step-4" / "pytorch_model.bin")
     for name, tensor in exported.state_dict().items():
