@@ -32,7 +32,7 @@ from hfrep.evaluation.ngrams import masked_ngram_losses
 from hfrep.export import export, prove_reload, whole
 from hfrep.models.initialization import initialize_from_text
 from hfrep.models.memory import training_bytes
-from hfrep.models.presets import ModelSettings, build_model
+from hfrep.models.presets import MaskedModelSettings, build_model
 from hfrep.objectives.masking import VALIDATION_SEED, MaskedLMCollator, MaskingSettings, special_tokens
 from hfrep.objectives.mlm import MaskedLM
 from hfrep.settings import parse
@@ -49,7 +49,7 @@ AUTO_CLASS = "AutoModelForMaskedLM"
 GROUPS = (
     CorpusSettings,
     BlockSettings,
-    ModelSettings,
+    MaskedModelSettings,
     MaskingSettings,
     LoopSettings,
     BudgetSettings,

@@ -3,15 +3,28 @@
 import json
 import re
 
+import micros
 import pytest
 import torch
+from micros import DECODERS, MICROS
 from torch import nn
-from transformers import AutoConfig, AutoModel, BertConfig, ModernBertConfig
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    BertConfig,
+    GPT2Config,
+    ModernBertConfig,
+    OpenAIGPTConfig,
+    PreTrainedTokenizerFast,
+)
 
 from hfrep.errors import ConfigError
-from hfrep.models.presets import PRESETS, ModelSettings, build_model, set_dropout
+from hfrep.models.presets import CausalModelSettings, MaskedModelSettings, ModelSettings, build_model, set_dropout
+from hfrep.models.shapes import PRESETS, fits
+from hfrep.settings import parse
 
-MICROS = ["bert-micro", "roberta-micro", "modernbert-micro"]
 INPUTS = {"input_ids": torch.arange(8, 40)[None]}
 
 # Parameters of the published models with their own vocabulary, in millions.
@@ -26,12 +39,21 @@ PUBLISHED = {
     "modernbert-mini": (50368, 16.8),
     "modernbert-small": (50368, 31.9),
     "modernbert-base": (50368, 149.0),
+    "gpt-1": (40478, 116.5),
+    "gpt2-small": (50257, 124.4),
+    "gpt2-medium": (50257, 354.8),
+    "gpt2-large": (50257, 774.0),
+    "gpt2-xl": (50257, 1557.6),
+    "modernbert-decoder-mini": (50368, 16.8),
 }
 
 
-def build(tokenizer, *, sequence_length=64, seed=0, **settings):
+def build(tokenizer, *, sequence_length=64, seed=0, auto_class=None, **settings):
     torch.manual_seed(seed)
-    return build_model(ModelSettings(**settings), tokenizer=tokenizer, sequence_length=sequence_length)
+    auto_class = auto_class or (AutoModelForCausalLM if settings.get("model") in DECODERS else AutoModelForMaskedLM)
+    return build_model(
+        ModelSettings(**settings), tokenizer=tokenizer, sequence_length=sequence_length, auto_class=auto_class
+    )
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +78,12 @@ def test_published_shapes_have_the_published_size(name):
 
 @pytest.mark.parametrize(
     ("name", "stock", "apart"),
-    [("bert-base", BertConfig(), set()), ("modernbert-base", ModernBertConfig(), {"classifier_pooling"})],
+    [
+        ("bert-base", BertConfig(), set()),
+        ("modernbert-base", ModernBertConfig(), {"classifier_pooling"}),
+        ("gpt-1", OpenAIGPTConfig(), set()),
+        ("gpt2-small", GPT2Config(), set()),
+    ],
 )
 def test_base_sizes_are_the_class_defaults(name, stock, apart):
     """What the configuration classes default to is the published base model; ours differs in nothing unnamed."""
@@ -69,15 +96,19 @@ def test_every_preset_fits_its_tokenizer(name, wordpiece, bpe):
     """Vocabulary up to a multiple of 64, the tokenizer's special tokens where the class has them, sdpa, float32."""
     for tokenizer in (wordpiece, bpe):
         with torch.device("meta"):
-            model = build(tokenizer, model=name)
+            model = build(tokenizer, model=name, auto_class=micros.auto_class(name))
         config = model.config
         assert config.vocab_size % 64 == 0
         assert 0 <= config.vocab_size - len(tokenizer) < 64
         for token in ("pad", "bos", "eos", "cls", "sep"):
             if hasattr(config, f"{token}_token_id"):
-                assert getattr(config, f"{token}_token_id") == getattr(tokenizer, f"{token}_token_id")
-        assert (config._attn_implementation, model.dtype) == ("sdpa", torch.float32)
-        assert type(model).__name__.endswith("ForMaskedLM")
+                stand_in = {"bos": tokenizer.cls_token_id, "eos": tokenizer.sep_token_id}.get(token)
+                own = getattr(tokenizer, f"{token}_token_id")
+                decoder = fits(name, AutoModelForCausalLM)
+                assert getattr(config, f"{token}_token_id") == (stand_in if own is None and decoder else own)
+        attention = "eager" if name.startswith("gpt-1") else "sdpa"
+        assert (config._attn_implementation, model.dtype) == (attention, torch.float32)
+        assert type(model).__name__.endswith(("ForMaskedLM", "ForCausalLM", "LMHeadModel"))
 
 
 def test_roberta_has_512_positions_for_any_padding_token(wordpiece):
@@ -97,10 +128,27 @@ def test_seed_decides_the_weights(wordpiece):
     assert not all(torch.equal(one[name], other[name]) for name in one)
 
 
+ATTENTION = {
+    "BertSelfAttention",
+    "RobertaSelfAttention",
+    "ModernBertAttention",
+    "Attention",
+    "GPT2Attention",
+    "LlamaAttention",
+    "Qwen3Attention",
+    "ModernBertDecoderAttention",
+}
+
+
 @pytest.mark.parametrize("name", MICROS)
-def test_dropout_zero_makes_training_deterministic(name, wordpiece):
-    """With dropout 0, the default, train mode computes what eval mode computes, to the bit."""
-    model = build(wordpiece, model=name)
+def test_dropout_zero_makes_training_deterministic(name, wordpiece, tmp_path):
+    """With dropout 0, the default, train mode computes what eval mode computes, whatever shares the config has."""
+    config = build(wordpiece, model=name).config
+    shares = {key: 0.5 for key, value in config.to_dict().items() if "drop" in key and value is not None}
+    assert shares
+    (tmp_path / "config.json").write_text(json.dumps(config.to_dict() | shares))
+    model = build(wordpiece, model=str(tmp_path), auto_class=micros.auto_class(name))
+    assert all(getattr(model.config, key) == 0.5 for key in shares)
     trained, evaluated = model.train()(**INPUTS).logits, model.eval()(**INPUTS).logits
     assert torch.equal(trained, evaluated)
 
@@ -113,11 +161,7 @@ def test_dropout_reaches_the_live_modules(name, wordpiece):
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             assert module.p == 0.5
-    attention = [
-        module
-        for module in model.modules()
-        if type(module).__name__ in {"BertSelfAttention", "RobertaSelfAttention", "ModernBertAttention"}
-    ]
+    attention = [module for module in model.modules() if type(module).__name__ in ATTENTION]
     assert len(attention) == 2
     set_dropout(model, 0.0)
     for module in attention:
@@ -186,7 +230,7 @@ def test_config_file_gives_fresh_weights(as_folder, wordpiece, saved):
 )
 def test_wrong_sources_get_one_sentence(settings, sentence, wordpiece, monkeypatch):
     """No source or two, unknown names, missing paths, a Hub id offline, rows that are too long."""
-    monkeypatch.setattr("hfrep.models.presets.hub_reachable", lambda: False)
+    monkeypatch.setattr("hfrep.models.stored.hub_reachable", lambda: False)
     with pytest.raises(ConfigError, match=re.escape(sentence)):
         build(wordpiece, **settings)
 
@@ -213,11 +257,89 @@ def test_wrong_config_file_gets_one_sentence(content, sentence, wordpiece, tmp_p
         build(wordpiece, model=str(tmp_path / "config.json"))
 
 
-def test_tokenizer_larger_than_the_stored_model_is_refused(bpe, saved):
-    """Both sizes are named."""
-    sentence = f"the tokenizer: expected at most the 192 tokens that {saved} has, found {len(bpe)} tokens"
-    with pytest.raises(ConfigError, match=re.escape(sentence)):
-        build(bpe, model_name_or_path=str(saved))
+@pytest.mark.parametrize(
+    ("name", "auto_class", "sentence"),
+    [
+        (
+            "bert-mini",
+            AutoModelForCausalLM,
+            "--model bert-mini: expected a model for AutoModelForCausalLM: gpt-1, gpt2-mini, gpt2-small, gpt2-medium, "
+            "gpt2-large, gpt2-xl, llama-mini, llama-small, qwen3-mini, modernbert-decoder-mini, found an encoder; give "
+            "one of these, or one of gpt2, llama, qwen3, modernbert-decoder with --parameters.",
+        ),
+        (
+            "gpt2-mini",
+            AutoModelForMaskedLM,
+            "--model gpt2-mini: expected a model for AutoModelForMaskedLM: bert-tiny, bert-mini, bert-small, "
+            "bert-medium, bert-base, bert-large, roberta-base, modernbert-tiny, modernbert-mini, modernbert-small, "
+            "modernbert-base, found a decoder; give one of these, or one of bert, roberta, modernbert with "
+            "--parameters.",
+        ),
+    ],
+)
+def test_presets_of_the_wrong_kind_are_refused(name, auto_class, sentence, bpe):
+    """An encoder to a causal recipe and the reverse get the list of what fits, when named and when built."""
+    with pytest.raises(ConfigError, match=f"^{re.escape(sentence)}$"):
+        build(bpe, model=name, auto_class=auto_class)
+    kind = CausalModelSettings if auto_class is AutoModelForCausalLM else MaskedModelSettings
+    with pytest.raises(ConfigError, match=f"^{re.escape(sentence)}$"):
+        parse(kind, argv=["--model", name])
+
+
+def test_help_lists_what_fits(capsys):
+    """--help of a causal recipe names decoders only, and no preset that is for tests."""
+    with pytest.raises(SystemExit):
+        parse(CausalModelSettings, argv=["--help"])
+    printed = capsys.readouterr().out
+    assert "gpt2-mini" in printed
+    assert "bert-mini" not in printed
+    assert "micro" not in printed
+
+
+def test_encoders_do_not_become_decoders(wordpiece, saved):
+    """Weights or a config.json of BERT under a causal head would look ahead; is_decoder makes one of the latter."""
+    for source in ({"model": str(saved)}, {"model_name_or_path": str(saved)}):
+        with pytest.raises(
+            ConfigError, match=r"one that sees the past only.* found .*, an encoder .bert.; take a deco"
+        ):
+            build(wordpiece, auto_class=AutoModelForCausalLM, **source)
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_decoders_learn_to_end(name, bpe, wordpiece):
+    """The end token of config and generation is the tokenizer's, and padding is another; encoders' tokenizers serve."""
+    for tokenizer in (bpe, wordpiece):
+        model = build(tokenizer, model=name)
+        for config in (model.config, model.generation_config):
+            assert config.eos_token_id == tokenizer.sep_token_id
+            assert config.bos_token_id == tokenizer.cls_token_id
+            assert config.pad_token_id == tokenizer.pad_token_id != config.eos_token_id
+
+
+@pytest.mark.parametrize(
+    ("special", "found"),
+    [
+        ({"pad_token": "</s>", "eos_token": "</s>"}, "found the pad token '</s>', which also ends a document"),
+        ({"pad_token": "<pad>"}, "found no token that ends a document"),
+        ({"eos_token": "</s>"}, "found no pad token"),
+    ],
+)
+def test_tokenizers_that_cannot_end_are_refused(special, found, bpe):
+    """Pad that is eos, no eos, no pad: a decoder would never learn to stop."""
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe.backend_tokenizer, **special)
+    with pytest.raises(ConfigError, match=found):
+        build(tokenizer, model="gpt2-micro")
+
+
+@pytest.mark.parametrize("name", ["llama-micro", "llama-mini", "llama-small", "qwen3-micro", "qwen3-mini"])
+def test_modern_decoders_have_grouped_heads(name, bpe):
+    """Two query heads share a key head, heads are width / heads wide, and the output matrix is the word vectors."""
+    with torch.device("meta"):
+        model = build(bpe, model=name, auto_class=AutoModelForCausalLM)
+    config = model.config
+    assert 2 * config.num_key_value_heads == config.num_attention_heads
+    assert config.head_dim * config.num_attention_heads == config.hidden_size
+    assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
 
 
 def test_wrong_folder_gets_one_sentence(wordpiece, saved, tmp_path):
