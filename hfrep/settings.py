@@ -13,6 +13,7 @@ import copy
 import dataclasses
 import difflib
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NoReturn
@@ -80,6 +81,23 @@ def as_dict(groups: Sequence[Any], kind: Kind | None = None) -> dict[str, Any]:
 def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
     """``name: stored → given`` for each key of `theirs` whose value in `ours` is another."""
     return [f"{name}: {theirs[name]} → {ours.get(name)}" for name in theirs if ours.get(name) != theirs[name]]
+
+
+def writable_folder(name: str) -> Path:
+    """The folder `name`, made and shown to take files, before the work whose results are to go into it.
+
+    Raises:
+        ConfigError: it cannot be made or written to.
+    """
+    folder = Path(name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise ConfigError(
+            where=name, expected="a folder that can be written", found=str(error), do="give another --output_dir"
+        ) from None
+    return folder
 
 
 class _Parser(HfArgumentParser):

@@ -8,7 +8,6 @@ Without --corpus it reads the prose of the installed Python packages. The folder
 
 import itertools
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from pathlib import Path
 from hfrep.data.corpus import CorpusSettings, open_corpus
 from hfrep.data.tokenizer import TokenizerSettings, prove_tokenizer, tokenizer_hash, train_tokenizer
 from hfrep.errors import ConfigError, told_in_one_sentence
-from hfrep.settings import parse, setting
+from hfrep.settings import parse, setting, writable_folder
 from hfrep.training.launch import quiet_libraries
 
 PROOF_DOCUMENTS = 200
@@ -41,17 +40,6 @@ class OutputSettings:
                 do="give another --output_dir",
             )
 
-    def make(self) -> None:
-        """Make the folder, before the work that is to go into it."""
-        try:
-            folder = Path(self.output_dir)
-            folder.mkdir(parents=True, exist_ok=True)
-            tempfile.TemporaryFile(dir=folder).close()
-        except OSError as error:
-            raise ConfigError(
-                where=self.output_dir, expected="a folder that can be written", found=str(error), do="give another"
-            ) from None
-
 
 GROUPS = (CorpusSettings, TokenizerSettings, OutputSettings)
 
@@ -60,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the recipe; returns the status to exit with."""
     corpora, shape, output = parse(*GROUPS, argv=argv, description=__doc__)
     quiet_libraries()
-    output.make()
+    writable_folder(output.output_dir)
     sources = [open_corpus(name, corpora) for name in corpora.corpus]
 
     def documents() -> Iterator[str]:

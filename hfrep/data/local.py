@@ -119,7 +119,12 @@ def _lines(file: Path) -> Iterator[str]:
         raise _unreadable(file, "a readable file", f"{error} after line {number}") from None
 
 
-def _read_jsonl(file: Path, column: str) -> Iterator[str]:
+def read_objects(file: Path) -> Iterator[tuple[int, dict[str, object]]]:
+    """The JSON objects of a ``.jsonl`` file, each with the number of its line; blank lines are passed over.
+
+    Raises:
+        DataError: a line holds something else, with its number.
+    """
     for number, line in enumerate(_lines(file), 1):
         if not line.strip():
             continue
@@ -129,6 +134,11 @@ def _read_jsonl(file: Path, column: str) -> Iterator[str]:
             raise _unreadable(file, "a JSON object a line", f"something else in line {number}") from None
         if not isinstance(row, dict):
             raise _unreadable(file, "a JSON object a line", f"a {type(row).__name__} in line {number}")
+        yield number, row
+
+
+def _read_jsonl(file: Path, column: str) -> Iterator[str]:
+    for number, row in read_objects(file):
         yield _text(file, row, column, f"line {number}")
 
 
@@ -202,4 +212,6 @@ def _no_column(file: Path, column: str, columns: list[str]) -> DataError:
 
 
 def _unreadable(file: Path, expected: str, found: str) -> DataError:
-    return DataError(where=str(file), expected=expected, found=found, do="correct --corpus or the file")
+    return DataError(
+        where=str(file), expected=expected, found=found, do="correct the file, or the setting that names it"
+    )

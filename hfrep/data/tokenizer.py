@@ -122,8 +122,12 @@ def encode_documents(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -
     return encodings
 
 
-def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerFast:
+def load_tokenizer(name_or_path: str, *, own_pad: bool = True) -> PreTrainedTokenizerFast:
     """The tokenizer in a folder or on the Hub.
+
+    Args:
+        own_pad: refuse one without a pad token of its own, from which a model cannot learn to end. Whoever only scores
+            masks the padding out and needs none.
 
     Raises:
         DataError: there is none, or it has no pad token of its own.
@@ -153,7 +157,7 @@ def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerFast:
         raise _no_tokenizer(
             name_or_path, "a vocabulary", "special tokens only", "save the tokenizer again, or name another"
         )
-    if tokenizer.pad_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
+    if own_pad and (tokenizer.pad_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id):
         found = f"{tokenizer.pad_token!r}" if tokenizer.pad_token else "none"
         raise _no_tokenizer(
             name_or_path, "a pad token of its own", found, "add one with add_special_tokens and save it"

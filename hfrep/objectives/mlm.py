@@ -1,21 +1,19 @@
 """Masked language modeling (Devlin et al. 2019, section 3.1): cross-entropy, in nats, of the words under the masks.
 
-The loss is the sum of ``-log p(label)`` over the labelled positions; its count is their number. The stock classes
-project every position to the vocabulary, of which 85 % have no label. Here a hook on the backbone hands the class only
-the hidden states at labelled positions, as one row [1, n, H]; the class's own head then runs on those, whatever it is
-made of. Positions come as a flat list filled up to a stable size, and the fill is ignored by its label.
+The loss is the sum of ``-log p(label)`` over the labelled positions; its count is their number. The class's head runs
+at labelled positions only (`hfrep.models.sparse_head`), since most have no label. Positions come as a flat list filled
+up to a stable size, and the fill is ignored by its label.
 
 Deviation from BERT: no next-sentence prediction (Liu et al. 2019).
 """
 
-import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
-from transformers.utils import ModelOutput
 
 from hfrep.data.batches import Batch, Collator
 from hfrep.models.isolation import Documents, RowInputs, prove_isolation
+from hfrep.models.sparse_head import SparseHead
 from hfrep.objectives.base import Objective
 from hfrep.objectives.masking import IGNORED, MaskingSettings
 
@@ -34,8 +32,7 @@ class MaskedLM(Objective):
         self.kept = kept
         self._collator = collator
         self._row_inputs = RowInputs.of(kept, documents)
-        self._labelled = _Labelled()
-        kept.base_model.register_forward_hook(self._labelled)
+        self._head = SparseHead(kept)
 
     def collator(self) -> Collator:
         return self._collator
@@ -61,22 +58,5 @@ class MaskedLM(Objective):
 
     def logits(self, batch: Batch) -> Tensor:
         """Scores over the vocabulary at ``label_positions`` [capacity, V], in the dtype the class computes in."""
-        input_ids, segments = batch["input_ids"], batch["segments"]
-        self._labelled.positions = batch["label_positions"]
-        try:
-            logits: Tensor = self.kept(input_ids=input_ids, **self._row_inputs(segments)).logits
-        finally:
-            self._labelled.positions = None
-        return logits[0]
-
-
-class _Labelled:
-    """Forward hook of a backbone: keeps the hidden states at `positions`, or all of them where that is None."""
-
-    positions: Tensor | None = None
-
-    def __call__(self, backbone: nn.Module, inputs: tuple[object, ...], outputs: ModelOutput) -> ModelOutput:
-        if self.positions is not None:
-            hidden: Tensor = outputs.last_hidden_state
-            outputs.last_hidden_state = torch.index_select(hidden.flatten(0, 1), 0, self.positions)[None]
-        return outputs
+        inputs = self._row_inputs(batch["segments"])
+        return self._head.logits(batch["label_positions"], input_ids=batch["input_ids"], **inputs)

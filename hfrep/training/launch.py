@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import psutil
 import torch
 import transformers
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from accelerate.utils import DistributedType, TorchDynamoPlugin
 
 from hfrep.errors import ConfigError
@@ -15,11 +15,24 @@ from hfrep.settings import setting
 
 
 @dataclass(frozen=True, kw_only=True)
-class LaunchSettings:
-    seed: int = setting(0, "of initial weights, order of rows, masks and dropout")
+class ThreadSettings:
     cpu_threads: int | None = setting(
         None, "threads of each process; default: physical cores divided by local processes", kind="operation"
     )
+
+    def __post_init__(self) -> None:
+        _require_one_or_more("cpu_threads", self.cpu_threads)
+
+    def apply(self, device: torch.device) -> None:
+        """Set torch's threads, where the work is done on the CPU."""
+        # `accelerate launch` sets OMP_NUM_THREADS=1 on a CPU machine, which would leave all cores but one idle.
+        if device.type == "cpu":
+            torch.set_num_threads(self.cpu_threads or max(1, usable_cores() // local_processes()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaunchSettings(ThreadSettings):
+    seed: int = setting(0, "of initial weights, order of rows, masks and dropout")
     expect_processes: int | None = setting(
         None, "stop unless this many processes run; catches a launcher that silently starts one", kind="operation"
     )
@@ -33,10 +46,8 @@ class LaunchSettings:
     )
 
     def __post_init__(self) -> None:
-        for name in ("cpu_threads", "expect_processes"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(where=name, expected="1 or more", found=str(value), do="raise it")
+        super().__post_init__()
+        _require_one_or_more("expect_processes", self.expect_processes)
         if self.mixed_precision not in ("no", "fp16", "bf16"):
             raise ConfigError(
                 where="mixed_precision", expected="no, fp16 or bf16", found=self.mixed_precision, do="give one of them"
@@ -81,9 +92,7 @@ def start(settings: LaunchSettings, output_dir: str) -> Accelerator:
         raise ConfigError(
             where="mixed precision", expected="no or bf16 on a CPU", found="fp16", do="give --mixed_precision bf16"
         )
-    # `accelerate launch` sets OMP_NUM_THREADS=1 on a CPU machine, which would leave all cores but one idle.
-    if accelerator.device.type == "cpu":
-        torch.set_num_threads(settings.cpu_threads or max(1, usable_cores() // local_processes()))
+    settings.apply(accelerator.device)
     torch.manual_seed(settings.seed)
     return accelerator
 
@@ -96,6 +105,22 @@ def describe_device(accelerator: Accelerator) -> str:
     precision = {"no": "float32"}.get(accelerator.mixed_precision, accelerator.mixed_precision)
     number = accelerator.num_processes
     return f"{name}, {number} process{'es' if number > 1 else ''}{threads}, {precision}"
+
+
+def start_alone(settings: ThreadSettings) -> torch.device:
+    """The device of a recipe that runs in one process and trains nothing, with the threads set.
+
+    Raises:
+        ConfigError: several processes were launched, which would all do the same.
+    """
+    quiet_libraries()
+    state = PartialState()
+    if state.num_processes > 1:
+        found = str(state.num_processes)
+        raise ConfigError(where="the launcher", expected="one process", found=found, do="start it with python")
+    settings.apply(state.device)
+    device: torch.device = state.device
+    return device
 
 
 def usable_cores() -> int:
@@ -122,6 +147,11 @@ def _refuse_other_sharding(accelerator: Accelerator) -> None:
             found="FSDP1" if kind == DistributedType.FSDP else kind.value,
             do="shard with recipes/configs/fsdp2.yaml (fsdp_version: 2)",
         )
+
+
+def _require_one_or_more(name: str, value: int | None) -> None:
+    if value is not None and value < 1:
+        raise ConfigError(where=name, expected="1 or more", found=str(value), do="raise it")
 
 
 def _refuse_missing_processes(accelerator: Accelerator, settings: LaunchSettings) -> None:

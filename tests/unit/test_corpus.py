@@ -184,7 +184,7 @@ def damaged(raw):
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("a.txt", b"", r"a\.txt: expected text, found an empty file; correct --corpus"),
+        ("a.txt", b"", r"a\.txt: expected text, found an empty file; correct the file"),
         ("a.txt", b"fine\nfine\nb\0d\n", "expected text, found a zero byte in line 3: a binary file"),
         ("a.txt", "fine\nGrün\n".encode("latin-1"), "expected UTF-8, found other bytes in line 2"),
         ("a.pdf", b"%PDF", r"ending in txt, jsonl, csv, parquet \(also .gz\), found \.pdf"),

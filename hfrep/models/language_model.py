@@ -1,0 +1,62 @@
+"""A stored language model, masked or causal as it says itself."""
+
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub.errors import StrictDataclassError
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+)
+
+from hfrep.errors import ConfigError
+from hfrep.models.presets import ModelSettings, build_model
+from hfrep.network import hub_reachable
+
+MASKED, CAUSAL = set(MODEL_FOR_MASKED_LM_MAPPING_NAMES.values()), set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
+
+
+def open_language_model(name: str, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+    """The model in a folder or on the Hub, opened as what its config's ``architectures`` say, in float32.
+
+    Raises:
+        ConfigError: it is not there, not readable, or no masked or causal language model; or `tokenizer` has more
+            tokens than it.
+    """
+    local = Path(name).is_dir() or not hub_reachable()
+    try:
+        config = AutoConfig.from_pretrained(name, local_files_only=local)
+    except (OSError, ValueError, KeyError, StrictDataclassError):
+        auto_class: Any = AutoModelForMaskedLM  # fails on the same config, and `build_model` says why in one sentence
+    else:
+        auto_class = _auto_class(name, config)
+    settings = ModelSettings(model_name_or_path=name)
+    return build_model(settings, tokenizer=tokenizer, sequence_length=1, auto_class=auto_class)
+
+
+def is_masked(model: PreTrainedModel) -> bool:
+    """Whether `model` predicts masked tokens from both sides, not each token from those before it."""
+    return type(model).__name__ in MASKED
+
+
+def _auto_class(name: str, config: PreTrainedConfig) -> Any:
+    architectures = set(config.architectures or ())
+    if architectures & MASKED and not config.is_encoder_decoder:
+        return AutoModelForMaskedLM
+    if architectures & CAUSAL and not config.is_encoder_decoder:
+        return AutoModelForCausalLM
+    # Of weights that were saved without their head, a class opens the rest and draws the head at random.
+    raise ConfigError(
+        where=f"--model_name_or_path {name}",
+        expected="a masked or a causal language model, saved with its head",
+        found=", ".join(sorted(architectures)) or "a config.json that names no architectures",
+        do="give a model such as BertForMaskedLM or GPT2LMHeadModel",
+    )
