@@ -63,9 +63,12 @@ class BlimpSettings:
                 raise ConfigError(where=name, expected="1 or more", found=str(value), do="raise it")
 
 
+GROUPS = (BlimpSettings, ThreadSettings)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the recipe; returns the status to exit with."""
-    groups = parse(BlimpSettings, ThreadSettings, argv=argv, description=__doc__)
+    groups = parse(*GROUPS, argv=argv, description=__doc__)
     settings, threads = groups
     device = start_alone(threads)
     pairs = read_minimal_pairs(Path(settings.data), max_pairs=settings.max_pairs)

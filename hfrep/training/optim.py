@@ -5,8 +5,9 @@ AdamW decays weight matrices only: no decay on norms, biases and embeddings. Muo
 matrices, so its learning rate is of another size than AdamW's.
 """
 
+import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
@@ -14,6 +15,7 @@ from accelerate.utils import DistributedType
 from torch import nn
 from transformers import get_scheduler
 from transformers.modeling_utils import EmbeddingAccessMixin
+from transformers.pytorch_utils import Conv1D
 
 from hfrep.errors import ConfigError
 from hfrep.settings import setting
@@ -22,7 +24,7 @@ Scheduler = Literal["linear", "cosine", "warmup_stable_decay", "constant"]
 
 PEAK = "peak_lr"  # where a parameter group keeps its peak learning rate
 RESOLUTION = 1_000_000  # steps that stand for a whole run when a schedule is asked by progress
-DECAYED_TYPES = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d)
+DECAYED_TYPES = (nn.Linear, Conv1D, nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,19 +100,34 @@ def build_optimizers(module: nn.Module, settings: OptimizerSettings) -> list[tor
         )
     ]
     if matrices:
-        muon = torch.optim.Muon(
-            matrices,
-            lr=settings.muon_learning_rate,
-            # Decay is per unit of learning rate, and Muon's is the larger one.
-            weight_decay=settings.weight_decay * settings.learning_rate / settings.muon_learning_rate,
-            momentum=settings.muon_momentum,
-            adjust_lr_fn="original",
-        )
-        optimizers.append(muon)
+        groups = _muon_groups(module, matrices, settings)
+        optimizers.append(torch.optim.Muon(groups, momentum=settings.muon_momentum, adjust_lr_fn="original"))
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group[PEAK] = group["lr"]
     return optimizers
+
+
+def _muon_groups(module: nn.Module, matrices: list[nn.Parameter], settings: OptimizerSettings) -> list[dict[str, Any]]:
+    """Matrices by learning rate.
+
+    Muon's updates grow with rows over columns, which are outputs over inputs in a linear layer. GPT's `Conv1D` keeps
+    its matrix the other way round, and its rate makes up for that.
+    """
+    turned = {id(part.weight) for part in module.modules() if isinstance(part, Conv1D)}
+    by_factor: dict[float, list[nn.Parameter]] = {}
+    for matrix in matrices:
+        rows, columns = matrix.shape
+        by_factor.setdefault(math.sqrt(columns / rows) if id(matrix) in turned else 1.0, []).append(matrix)
+    return [
+        {
+            "params": params,
+            "lr": settings.muon_learning_rate * factor,
+            # Decay is per unit of learning rate, and Muon's is another one than AdamW's.
+            "weight_decay": settings.weight_decay * settings.learning_rate / (settings.muon_learning_rate * factor),
+        }
+        for factor, params in by_factor.items()
+    ]
 
 
 def _sorted_parameters(module: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter], list[nn.Parameter]]:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 from transformers.modeling_utils import EmbeddingAccessMixin
+from transformers.pytorch_utils import Conv1D
 
 from hfrep.errors import ConfigError
 from hfrep.training.budget import Budget, BudgetSettings
@@ -101,6 +102,20 @@ def test_every_parameter_is_trained_once_and_only_matrices_decay(optimizer):
     muons = [one for one in optimizers if isinstance(one, torch.optim.Muon)]
     assert len(muons) == (optimizer == "muon")
     assert all(muon.param_groups[0]["params"] == [model.hidden.weight] for muon in muons)
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [(8, 32), (32, 8), (16, 16)])
+def test_muon_moves_gpts_turned_matrices_as_it_moves_linear_layers(inputs, outputs):
+    """Conv1D holds [in, out]: with the turned gradient its update, decay included, is the linear layer's turned."""
+    torch.manual_seed(0)
+    linear, turned = nn.Linear(inputs, outputs, bias=False), Conv1D(outputs, inputs)
+    turned.weight.data = linear.weight.data.T.clone()
+    linear.weight.grad = torch.randn(outputs, inputs)
+    turned.weight.grad = linear.weight.grad.T.clone()
+    for layer in (linear, turned):
+        _, muon = build_optimizers(nn.Sequential(layer, nn.LayerNorm(1)), OptimizerSettings(weight_decay=0.5))
+        muon.step()
+    torch.testing.assert_close(turned.weight.T, linear.weight, rtol=1e-2, atol=1e-3)  # Muon iterates in bfloat16
 
 
 @pytest.mark.parametrize(
