@@ -32,7 +32,8 @@ class OptimizerSettings:
     optimizer: Literal["muon", "adamw"] = setting(
         "muon", "muon: Muon for hidden weight matrices and AdamW for the rest; adamw: AdamW for all"
     )
-    learning_rate: float = setting(2e-3, "peak learning rate of AdamW")
+    # At 2e-3 steps wash out the initial position vectors: some runs then never leave the plateau at the unigram loss.
+    learning_rate: float = setting(1e-3, "peak learning rate of AdamW")
     muon_learning_rate: float = setting(0.02, "peak learning rate of Muon")
     weight_decay: float = setting(0.01, "decoupled decay of weight matrices, per unit of learning rate")
     adam_beta1: float = setting(0.9, "AdamW: decay of the gradient's mean")

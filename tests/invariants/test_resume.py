@@ -64,7 +64,7 @@ def test_other_settings_are_refused(rows, wordpiece, tmp_path):
     """A resume with another learning rate is refused and the message lists it; a longer schedule asks for --extend."""
     with pytest.raises(tiny.Killed):
         tiny.train(tmp_path / "run", rows, wordpiece, kill_at=2, save_steps=2, **RUN)
-    with pytest.raises(CheckpointError, match=r"found others \(learning_rate: 0\.002 → 0\.5\); restore them or"):
+    with pytest.raises(CheckpointError, match=r"found others \(learning_rate: 0\.001 → 0\.5\); restore them or"):
         tiny.train(tmp_path / "run", rows, wordpiece, learning_rate=0.5, **RUN)
     schedule = {"lr_scheduler_type": "cosine"}
     with pytest.raises(CheckpointError, match=r"lr_scheduler_type: linear → cosine\); add --extend"):
