@@ -16,6 +16,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, NoReturn
 
 import yaml
@@ -107,7 +108,8 @@ class _Parser(HfArgumentParser):
     def _parse_dataclass_field(parser: Any, field: "dataclasses.Field[Any]") -> None:
         # HfArgumentParser hands all metadata to argparse, which does not know `kind`.
         field = copy.copy(field)
-        field.metadata = {key: value for key, value in field.metadata.items() if key != "kind"}  # type: ignore[assignment]
+        known = {key: value for key, value in field.metadata.items() if key != "kind"}
+        field.metadata = MappingProxyType(known)
         HfArgumentParser._parse_dataclass_field(parser, field)
 
     def flags(self) -> list[str]:

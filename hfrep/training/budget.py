@@ -7,6 +7,7 @@ as well as steps.
 import dataclasses
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from hfrep.errors import ConfigError
 from hfrep.settings import setting
@@ -32,9 +33,9 @@ class BudgetSettings:
     def given(self) -> dict[str, float]:
         return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
 
-    def or_default(self, **budget: float) -> "BudgetSettings":
+    def or_default(self, **budget: Any) -> "BudgetSettings":
         """These settings, or `budget` where none is given."""
-        return self if self.given else BudgetSettings(**budget)  # type: ignore[arg-type]
+        return self if self.given else BudgetSettings(**budget)
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,10 @@ class Budget:
 
     def progress(self, step: float, seconds: float) -> float:
         """Share of the run that is done, in [0, 1], after `step` steps and `seconds` of training."""
-        done = step / self.steps if self.steps is not None else seconds / 60 / self.minutes  # type: ignore[operator]
-        return min(1.0, done)
+        if self.steps is not None:
+            return min(1.0, step / self.steps)
+        assert self.minutes is not None
+        return min(1.0, seconds / 60 / self.minutes)
 
     def finished(self, step: int, seconds: float) -> bool:
         return self.progress(step, seconds) >= 1.0
