@@ -130,7 +130,7 @@ def read_objects(file: Path) -> Iterator[tuple[int, dict[str, object]]]:
             continue
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise _unreadable(file, "a JSON object a line", f"something else in line {number}") from None
         if not isinstance(row, dict):
             raise _unreadable(file, "a JSON object a line", f"a {type(row).__name__} in line {number}")

@@ -87,16 +87,6 @@ def permuted(seed: int, passes: Integers, size: int, indices: Integers) -> Integ
 
 
 @dataclass(frozen=True)
-class InOrder:
-    """Every row once per pass, as they are numbered."""
-
-    size: int
-
-    def __call__(self, positions: Integers) -> tuple[Integers, Integers]:
-        return positions // self.size, positions % self.size
-
-
-@dataclass(frozen=True)
 class Shuffled:
     """Every row once per pass, in an order of its own each pass."""
 

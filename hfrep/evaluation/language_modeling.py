@@ -14,18 +14,19 @@ from accelerate import Accelerator
 from torch import nn
 
 from hfrep.data.batches import Collator, Division, MicroBatches
-from hfrep.data.order import InOrder
+from hfrep.data.order import Shuffled
 from hfrep.data.rows import Rows
 from hfrep.errors import ConfigError
 from hfrep.objectives.base import Objective
 from hfrep.settings import setting
 
 ROWS_AT_A_TIME = 32
+SAMPLE_SEED = 0  # of the sample, whatever the run's seed
 
 
 @dataclass(frozen=True, kw_only=True)
 class ValidationSettings:
-    max_eval_samples: int = setting(1024, "validation rows that are used, the first ones", kind="operation")
+    max_eval_samples: int = setting(1024, "validation rows that are used, the same ones in every run", kind="operation")
 
     def __post_init__(self) -> None:
         if self.max_eval_samples < 1:
@@ -36,11 +37,11 @@ class ValidationSettings:
 def validation_batches(
     rows: Rows, collator: Collator, settings: ValidationSettings, accelerator: Accelerator
 ) -> MicroBatches:
-    """One pass over the first validation rows, in order, divided over the processes."""
+    """One pass over a fixed sample of the validation rows, of all corpora alike, divided over the processes."""
     number = min(len(rows), settings.max_eval_samples)
     ranks = accelerator.num_processes
     division = Division(ROWS_AT_A_TIME * ranks, ROWS_AT_A_TIME, accelerator.process_index, ranks)
-    return MicroBatches(rows, InOrder(len(rows)), division, collator, end=number)
+    return MicroBatches(rows, Shuffled(len(rows), SAMPLE_SEED), division, collator, end=number)
 
 
 def totals(module: nn.Module, objective: Objective, data: MicroBatches, accelerator: Accelerator) -> dict[str, float]:

@@ -48,22 +48,16 @@ class MaskingSettings:
     masking: Unit = setting("token", "what is chosen at once: single tokens, whole words, or spans of words (mean 3)")
 
     def __post_init__(self) -> None:
-        start, end = self.rates
-        if not 0 < self.eval_mlm_probability < 1:
-            raise ConfigError(
-                where="eval_mlm_probability",
-                expected="a share above 0 and below 1",
-                found=str(self.eval_mlm_probability),
-                do="0.15 is BERT's",
-            )
         highest = 1 - 1 / MEAN_SPAN if self.masking == "span" else 1.0
-        if not (0 < start < 1 and 0 < end < 1 and max(start, end) <= highest):
-            raise ConfigError(
-                where="mlm_probability",
-                expected=f"a share above 0 and {f'up to {highest:.2f}' if highest < 1 else 'below 1'}",
-                found=self.mlm_probability,
-                do="0.15 is BERT's",
-            )
+        given = {"mlm_probability": self.rates, "eval_mlm_probability": (self.eval_mlm_probability,)}
+        for name, rates in given.items():
+            if not all(0 < rate < 1 and rate <= highest for rate in rates):
+                raise ConfigError(
+                    where=name,
+                    expected=f"a share above 0 and {f'up to {highest:.2f}' if highest < 1 else 'below 1'}",
+                    found=str(getattr(self, name)),
+                    do="0.15 is BERT's",
+                )
 
     @property
     def rates(self) -> tuple[float, float]:

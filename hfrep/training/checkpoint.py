@@ -7,6 +7,7 @@ then is the oldest one pruned. So at any moment ``latest`` names a complete chec
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -14,9 +15,8 @@ import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-import psutil
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
@@ -27,6 +27,7 @@ from hfrep.settings import differences, setting
 FORMAT = 1
 STATE_FILE = "trainer_state.json"
 LATEST = "latest"
+LOCK = ".lock"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,9 +79,14 @@ class Checkpoints:
         self.limit, self.save_steps = settings.save_total_limit, settings.save_steps
 
     def latest(self) -> Path | None:
-        """The newest complete checkpoint."""
+        """The newest complete checkpoint: the one that ``latest`` names, or by its number where that file is lost."""
         pointer = self.folder / LATEST
-        return self.folder / pointer.read_text().strip() if pointer.exists() else None
+        if pointer.is_file():
+            return self.folder / pointer.read_text().strip()
+        return max(self._complete_ones(), key=_step, default=None)
+
+    def _complete_ones(self) -> list[Path]:
+        return [path.parent for path in self.folder.glob(f"step-*/{STATE_FILE}")]
 
     def save(self, state: TrainerState) -> Path:
         """Write a complete checkpoint; on every process.
@@ -132,8 +138,7 @@ class Checkpoints:
         _flush(pointer)
         pointer.replace(self.folder / LATEST)
         _flush(self.folder)
-        complete = [path for path in self.folder.glob("step-*") if path != final]
-        complete.sort(key=lambda path: int(path.name.removeprefix("step-")))
+        complete = sorted((path for path in self._complete_ones() if path != final), key=_step)
         for old in complete[: max(0, len(complete) + 1 - self.limit)]:
             shutil.rmtree(old, ignore_errors=True)
 
@@ -156,7 +161,7 @@ def read_state(folder: Path) -> TrainerState:
     Raises:
         CheckpointError: it is foreign, newer than this hfrep, or has files missing or truncated.
     """
-    advice = "name another with --resume_from_checkpoint PATH, or none to start anew"
+    advice = "name another with --resume_from_checkpoint PATH, or give another --output_dir to start anew"
     try:
         content = json.loads((folder / STATE_FILE).read_text())
         found_format = content["format"]
@@ -231,29 +236,29 @@ def state_bytes(module: torch.nn.Module, moments: int = 2) -> int:
 
 @contextlib.contextmanager
 def one_writer(folder: Path) -> Iterator[None]:
-    """Hold the run folder's lock; a lock whose owner is dead is taken over.
+    """Hold the run folder's lock, which the system lets go of when its holder ends, however it ends.
 
     Raises:
-        CheckpointError: another live process holds it, or the folder cannot be written or is not a run's.
+        CheckpointError: another process holds it, or the folder cannot be written or is not a run's.
     """
-    lock = folder / ".lock"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _require_ours(folder)
-        _take(lock)
-    except OSError as error:
-        raise CheckpointError(
-            where=str(folder), expected="a folder that can be written", found=str(error), do="give another --output_dir"
-        ) from None
-    try:
+    with contextlib.ExitStack() as held:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            _require_ours(folder)
+            _lock(held.enter_context(open(folder / LOCK, "a+")))
+        except OSError as error:
+            raise CheckpointError(
+                where=str(folder),
+                expected="a folder that can be written",
+                found=str(error),
+                do="give another --output_dir",
+            ) from None
         yield
-    finally:
-        lock.unlink(missing_ok=True)
 
 
 def _require_ours(folder: Path) -> None:
-    content = {path.name for path in folder.iterdir()}
-    if content and not content & {"run.json", "checkpoints", ".lock"}:
+    content = {path.name for path in folder.iterdir()} - {LOCK}
+    if content and not _describes_a_run(folder / "run.json"):
         raise CheckpointError(
             where=str(folder),
             expected="an empty folder or a run's",
@@ -262,37 +267,32 @@ def _require_ours(folder: Path) -> None:
         )
 
 
-def _take(lock: Path) -> None:
-    me = {"pid": os.getpid(), "started": psutil.Process().create_time(), "host": socket.gethostname()}
-    while True:
-        try:
-            with open(lock, "x") as file:
-                json.dump(me, file)
-            return
-        except FileExistsError:
-            owner = _live_owner(lock)
-            if owner is not None:
-                raise CheckpointError(
-                    where=str(lock.parent),
-                    expected="no other process writing to this run",
-                    found=owner,
-                    do="wait for it, stop it, or give another --output_dir",
-                ) from None
-            lock.unlink(missing_ok=True)
+def _describes_a_run(file: Path) -> bool:
+    try:
+        return "identity" in json.loads(file.read_text())
+    except (OSError, ValueError, TypeError):
+        return False
 
 
-def _live_owner(lock: Path) -> str | None:
+def _lock(file: IO[str]) -> None:
+    """Take the lock on the open `file`, and write into it who has it."""
     try:
-        owner = json.loads(lock.read_text())
-    except (OSError, ValueError):  # its writer died before the first byte
-        return None
-    if owner["host"] != socket.gethostname():
-        return f"process {owner['pid']} on {owner['host']} (if it is dead, remove {lock})"
-    try:
-        alive = abs(psutil.Process(owner["pid"]).create_time() - owner["started"]) < 1
-    except psutil.Error:
-        alive = False
-    return f"process {owner['pid']}" if alive else None
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        raise CheckpointError(
+            where=str(Path(file.name).parent),
+            expected="no other process writing to this run",
+            found=file.read().strip() or "another process",
+            do="wait for it, stop it, or give another --output_dir",
+        ) from None
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {socket.gethostname()}")
+    file.flush()
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.removeprefix("step-"))
 
 
 def _flush(path: Path) -> None:

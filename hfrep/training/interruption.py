@@ -6,6 +6,7 @@ from types import FrameType, TracebackType
 
 WATCHED = (signal.SIGTERM, signal.SIGINT)
 LAUNCHER_DIED = "its launcher died"
+PARENT = os.getppid()  # asked early: the launcher may die while the corpus is prepared
 
 
 class Interruption:
@@ -17,14 +18,13 @@ class Interruption:
 
     def __init__(self) -> None:
         self._signal: int | None = None
-        self._parent = os.getppid()
         self._launched = any(name.startswith(("ACCELERATE_", "TORCHELASTIC_")) for name in os.environ)
 
     @property
     def reason(self) -> str | None:
         if self._signal is not None:
             return signal.Signals(self._signal).name
-        return LAUNCHER_DIED if self._launched and os.getppid() != self._parent else None
+        return LAUNCHER_DIED if self._launched and os.getppid() != PARENT else None
 
     @property
     def exit_status(self) -> int:

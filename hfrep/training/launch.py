@@ -86,6 +86,15 @@ def start(settings: LaunchSettings, output_dir: str) -> Accelerator:
         raise ConfigError(
             where="--report_to", expected="trackers that accelerate knows", found=found, do="correct the setting"
         ) from None
+    accelerator.gradient_accumulation_steps = 1  # the environment may say another; the loop divides by itself
+    missing = set(trackers) - {"all"} - {str(one) for one in accelerator.log_with}
+    if missing:
+        raise ConfigError(
+            where="--report_to",
+            expected="trackers that are installed",
+            found=", ".join(sorted(missing)),
+            do="install it or leave it out",
+        )
     _refuse_missing_processes(accelerator, settings)
     _refuse_other_sharding(accelerator)
     if accelerator.mixed_precision == "fp16" and accelerator.device.type == "cpu":  # accelerate would ignore it

@@ -119,6 +119,13 @@ class Training:
 
     def resume(self, checkpoint: Path, stored: TrainerState) -> None:
         """Continue from `checkpoint`, which says `stored` of itself."""
+        if self.budget.steps is not None and stored.step > self.budget.steps:
+            raise ConfigError(
+                where="the budget",
+                expected=f"at least the {stored.step:,} steps that {checkpoint.name} has done",
+                found=str(self.budget),
+                do="give a longer one",
+            )
         self.checkpoints.load(checkpoint)
         self.state = replace(self.state, step=stored.step, seconds=stored.seconds)
 
@@ -200,17 +207,19 @@ class Training:
         self.window_began = time.monotonic()
 
     def _evaluate(self) -> dict[str, float]:
+        began = time.monotonic()
         self.gradient.module.eval()
         metrics = self.evaluate(self.gradient.module)
         self.record.evaluation(self.state.step, metrics)
-        self.window_began = time.monotonic()
+        self.window_began += time.monotonic() - began  # the speed that is recorded is that of training
         return metrics
 
     def _save(self) -> int:
+        began = time.monotonic()
         folder = self.checkpoints.save(self.state)
         for call in self.on_saved:
             call(folder)
-        self.window_began = time.monotonic()
+        self.window_began += time.monotonic() - began
         return self.state.step
 
     def _not_finite(self, sums: Sums) -> TrainingError:

@@ -47,7 +47,7 @@ class Record:
             return
         self.write_run(run)
         kept = [record for record in self.metrics() if record["step"] <= step]
-        (self.folder / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in kept))
+        _replace(self.folder / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in kept))
         self.bar = tqdm(
             total=100.0,
             initial=100 * done,
@@ -92,8 +92,8 @@ class Record:
             self.bar.close()
         if self.active:
             plot_losses(self.metrics(), self.folder / "loss.png")
-        if self.accelerator.log_with:
-            self.accelerator.end_training()
+        for tracker in self.accelerator.trackers:  # not end_training: the processes have more to say to each other
+            tracker.finish()
 
     def _write(self, step: int, values: Mapping[str, float]) -> None:
         if self.active:
@@ -106,10 +106,15 @@ class Record:
 
 def environment() -> dict[str, Any]:
     """What made this run: command, versions, commit of the working tree (None outside one), machine."""
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    try:
+        commit = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+        ).stdout.strip()
+    except OSError:  # no git
+        commit = ""
     return {
         "command": " ".join(sys.argv),
-        "commit": commit.stdout.strip() or None,
+        "commit": commit or None,
         "python": platform.python_version(),
         "platform": platform.platform(),
         "versions": {name: version(name) for name in LIBRARIES},

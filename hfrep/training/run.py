@@ -1,6 +1,7 @@
 """A run from outside the loop: its folder, what it is, whether it is done, where it goes on, and how it is told."""
 
 import json
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -147,7 +148,7 @@ class Run:
         if outcome.interruption:
             self.say(
                 f"stopped after step {outcome.step:,} ({outcome.interruption}) and saved; "
-                f"the same command goes on from there: {' '.join(sys.argv)}"
+                f"the same command goes on from there: {shlex.join(sys.argv)}"
             )
         return outcome
 

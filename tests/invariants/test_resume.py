@@ -7,7 +7,7 @@ import pytest
 import tiny
 from conftest import documents
 
-from hfrep.errors import CheckpointError
+from hfrep.errors import CheckpointError, ConfigError
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +71,13 @@ def test_other_settings_are_refused(rows, wordpiece, tmp_path):
         tiny.train(tmp_path / "run", rows, wordpiece, **RUN, **schedule)
     outcome, _, _ = tiny.train(tmp_path / "run", rows, wordpiece, extend=True, **RUN, **schedule)
     assert outcome.step == RUN["steps"]
+
+
+def test_a_budget_that_is_already_spent_is_refused(rows, wordpiece, tmp_path):
+    """Weights of 12 steps are not passed off as those of 4."""
+    tiny.train(tmp_path / "run", rows, wordpiece, **RUN)
+    with pytest.raises(ConfigError, match="expected at least the 12 steps that step-12 has done, found 4 steps"):
+        tiny.train(tmp_path / "run", rows, wordpiece, extend=True, **(RUN | {"steps": 4}))
 
 
 def test_free_settings_may_change(rows, wordpiece, straight, tmp_path):

@@ -6,7 +6,6 @@ import resource
 import subprocess
 import sys
 
-import psutil
 import pytest
 import torch
 from accelerate import Accelerator
@@ -139,7 +138,7 @@ def test_a_second_writer_is_refused(tmp_path):
     """While one run holds the folder, a second start is told its process; afterwards it may."""
     with (
         one_writer(tmp_path),
-        pytest.raises(CheckpointError, match=f"no other process writing to this run, found process {os.getpid()}"),
+        pytest.raises(CheckpointError, match=f"no other process writing to this run, found process {os.getpid()} on "),
         one_writer(tmp_path),
     ):
         pass
@@ -147,25 +146,47 @@ def test_a_second_writer_is_refused(tmp_path):
         pass
 
 
-def test_a_dead_owners_lock_is_taken_over(tmp_path):
-    """The lock of a process that is gone, or whose number another process has now, holds nobody up."""
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    host = os.uname().nodename
-    for pid, started in ((gone.pid, 0.0), (os.getpid(), psutil.Process().create_time() - 1000)):
-        (tmp_path / ".lock").write_text(json.dumps({"pid": pid, "started": started, "host": host}))
-        with one_writer(tmp_path):
-            assert json.loads((tmp_path / ".lock").read_text())["pid"] == os.getpid()
+def test_a_killed_owner_holds_nobody_up(tmp_path):
+    """The system takes the lock from a process that SIGKILL ends, whatever it left in the file."""
+    code = (
+        "import os, signal, sys; from pathlib import Path; from hfrep.training.checkpoint import one_writer\n"
+        "with one_writer(Path(sys.argv[1])): os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False).returncode == -9
+    assert "process" in (tmp_path / ".lock").read_text()
+    with one_writer(tmp_path):
+        assert f"process {os.getpid()} on" in (tmp_path / ".lock").read_text()
 
 
-def test_a_folder_with_other_files_is_refused(tmp_path):
-    """Somebody's folder is not written into."""
-    (tmp_path / "thesis.tex").write_text("")
+@pytest.mark.parametrize("name", ["thesis.tex", "checkpoints/step-1/precious.pt", "run.json"])
+def test_a_folder_with_other_files_is_refused(tmp_path, name):
+    """Somebody's folder is not written into, also where its files are called as ours are."""
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_text("{}")
+    found = name.split("/")[0]
     with (
-        pytest.raises(CheckpointError, match=r"an empty folder or a run's, found other files \(thesis.tex\)"),
+        pytest.raises(CheckpointError, match=rf"an empty folder or a run's, found other files \({found}\)"),
         one_writer(tmp_path),
     ):
         pass
+    assert (tmp_path / name).exists()
+
+
+def test_only_checkpoints_are_pruned(checkpoints):
+    """A folder that is named like an old checkpoint and is none stays, and so does a file."""
+    (checkpoints.folder / "step-1").mkdir(parents=True)
+    (checkpoints.folder / "step-100.ckpt").write_text("")
+    for step in (2, 3, 4):
+        checkpoints.save(state(step))
+    assert steps(checkpoints) == ["step-1", "step-100.ckpt", "step-3", "step-4"]
+
+
+def test_a_lost_pointer_is_no_lost_run(checkpoints):
+    """Without the file `latest` the newest complete checkpoint is found by its number."""
+    for step in (9, 10):
+        checkpoints.save(state(step))
+    (checkpoints.folder / "latest").unlink()
+    assert checkpoints.latest().name == "step-10"
 
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path):

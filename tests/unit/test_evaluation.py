@@ -10,6 +10,7 @@ import torch
 from accelerate import Accelerator
 from conftest import documents
 
+from hfrep.data.rows import Concatenated
 from hfrep.errors import ConfigError
 from hfrep.evaluation.fillings import fillings
 from hfrep.evaluation.language_modeling import (
@@ -67,13 +68,22 @@ def test_validation_is_totals_over_all_rows(rows, wordpiece, collator):
     with torch.no_grad():
         for row in range(45):
             addresses = data.addresses(np.array([row]))
-            batch = collator(rows.take(np.array([row])), addresses)
+            batch = collator(rows.take(addresses.rows), addresses)
             nats += float(objective(batch)["mlm"])
             targets += float((batch["labels"] != IGNORED).sum())
             right += float((objective.logits(batch).argmax(-1) == batch["labels"]).sum())
     assert metrics["eval_loss"] == pytest.approx(nats / targets, rel=1e-5)
     assert metrics["eval_perplexity"] == pytest.approx(math.exp(nats / targets), rel=1e-4)
     assert metrics["eval_accuracy"] == pytest.approx(right / targets)
+
+
+def test_every_corpus_is_judged(rows, wordpiece, collator):
+    """A sample of two corpora, one after the other, holds rows of both, each once, and the same ones every time."""
+    both = Concatenated([rows, rows])
+    data = validation_batches(both, collator, ValidationSettings(max_eval_samples=20), Accelerator(cpu=True))
+    chosen = data.addresses(np.arange(20)).rows
+    assert len(set(chosen.tolist())) == 20
+    assert 0 < (chosen < len(rows)).sum() < 20
 
 
 def test_validation_masks_are_fixed(rows, wordpiece, collator):

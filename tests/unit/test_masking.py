@@ -170,6 +170,14 @@ def test_rates_that_are_no_numbers_are_refused():
         MaskingSettings(mlm_probability="often")
 
 
+def test_spans_refuse_validation_rates_they_cannot_reach():
+    """What holds in training holds in validation."""
+    with pytest.raises(
+        ConfigError, match=r"eval_mlm_probability: expected a share above 0 and up to 0\.67, found 0\.8"
+    ):
+        MaskingSettings(masking="span", eval_mlm_probability=0.8)
+
+
 def test_spans_refuse_rates_they_cannot_reach():
     """Above two thirds, spans of mean 3 would have to touch."""
     with pytest.raises(ConfigError, match=r"up to 0\.67, found 0\.8"):
