@@ -96,8 +96,8 @@ def test_a_causal_model(decoder, data, pairs, tmp_path, capsys):
     assert mean.split()[:5] == ["mean", "of", "3", "paradigms", f"{results['overall']['accuracy']:.1%}"]
     for words in (
         "log-likelihood after the begin token",
-        "28 pairs in 3 paradigms",
-        "ties (of 1 pairs) count as half",
+        "28 pairs, ties (here 1) count as half",
+        "means over the 3 paradigms",
         "95% intervals",
     ):
         assert words in protocol

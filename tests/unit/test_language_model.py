@@ -30,11 +30,11 @@ def decoder(bpe):
 
 
 @pytest.mark.parametrize(("name", "masked"), [("encoder", True), ("decoder", False)])
-def test_the_config_says_which(name, masked, request, wordpiece, tmp_path):
+def test_the_config_says_which(name, masked, request, wordpiece, bpe, tmp_path):
     """A saved model opens with its own class, and with its weights."""
     model = request.getfixturevalue(name)
     model.save_pretrained(tmp_path)
-    opened = open_language_model(str(tmp_path), wordpiece)
+    opened = open_language_model(str(tmp_path), wordpiece if masked else bpe)
     assert type(opened) is type(model)
     assert is_masked(opened) is masked
     torch.testing.assert_close(opened.get_output_embeddings().weight, model.get_output_embeddings().weight)
