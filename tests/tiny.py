@@ -1,5 +1,6 @@
 """A whole training run that takes a second: what the invariants and the two-process tests compare."""
 
+import atexit
 import hashlib
 import json
 from dataclasses import replace
@@ -17,12 +18,14 @@ from hfrep.objectives.masking import MaskedLMCollator
 from hfrep.objectives.mlm import MaskedLM
 from hfrep.training.budget import Budget
 from hfrep.training.checkpoint import CheckpointSettings
+from hfrep.training.launch import leave_process_group
 from hfrep.training.loop import LoopSettings
 from hfrep.training.optim import OptimizerSettings
 from hfrep.training.record import RecordSettings
 from hfrep.training.run import Run
 
 LENGTH = 32
+atexit.register(leave_process_group)
 
 
 class Killed(BaseException):

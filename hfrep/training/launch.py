@@ -1,5 +1,6 @@
 """Processes: how many run, how many threads each takes, and what of the libraries' noise reaches the user."""
 
+import atexit
 import os
 import warnings
 from dataclasses import dataclass
@@ -86,6 +87,7 @@ def start(settings: LaunchSettings, output_dir: str) -> Accelerator:
         raise ConfigError(
             where="--report_to", expected="trackers that accelerate knows", found=found, do="correct the setting"
         ) from None
+    atexit.register(leave_process_group)
     accelerator.gradient_accumulation_steps = 1  # the environment may say another; the loop divides by itself
     missing = set(trackers) - {"all"} - {str(one) for one in accelerator.log_with}
     if missing:
@@ -104,6 +106,12 @@ def start(settings: LaunchSettings, output_dir: str) -> Accelerator:
     settings.apply(accelerator.device)
     torch.manual_seed(settings.seed)
     return accelerator
+
+
+def leave_process_group() -> None:
+    """To be done before a process ends: gloo's threads, still running at exit, would at times abort it."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def describe_device(accelerator: Accelerator) -> str:

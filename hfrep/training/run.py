@@ -4,7 +4,7 @@ import json
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,13 +76,11 @@ class Run:
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Hold the folder's lock, on the main process, while the run writes to it."""
-        if self.accelerator.is_main_process:
-            with one_writer(self.folder):
-                self.accelerator.wait_for_everyone()
-                yield
-        else:
+        with one_writer(self.folder) if self.accelerator.is_main_process else nullcontext():
             self.accelerator.wait_for_everyone()
             yield
+        # Left by one process while another still speaks, a process group aborts at times.
+        self.accelerator.wait_for_everyone()
 
     def result(self) -> list[str] | None:
         """The lines of the result in ``run.json``, if this same run has been finished in the folder.
