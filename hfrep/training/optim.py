@@ -19,6 +19,7 @@ from transformers.pytorch_utils import Conv1D
 
 from hfrep.errors import ConfigError
 from hfrep.settings import setting
+from hfrep.training.muon import Muon
 
 Scheduler = Literal["linear", "cosine", "warmup_stable_decay", "constant"]
 
@@ -102,7 +103,7 @@ def build_optimizers(module: nn.Module, settings: OptimizerSettings) -> list[tor
     ]
     if matrices:
         groups = _muon_groups(module, matrices, settings)
-        optimizers.append(torch.optim.Muon(groups, momentum=settings.muon_momentum, adjust_lr_fn="original"))
+        optimizers.append(Muon(groups, momentum=settings.muon_momentum))
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group[PEAK] = group["lr"]
