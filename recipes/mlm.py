@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 from torch import nn
+from transformers import AutoModelForMaskedLM
 
-from hfrep.card import pretrained_card
 from hfrep.data.blocks import BlockSettings
 from hfrep.data.corpus import CorpusSettings
 from hfrep.data.text import open_text
@@ -24,17 +24,18 @@ from hfrep.evaluation.fillings import fillings
 from hfrep.evaluation.language_modeling import (
     ValidationSettings,
     language_modeling_metrics,
-    summary,
     totals,
     validation_batches,
 )
-from hfrep.evaluation.ngrams import masked_ngram_losses
-from hfrep.export import export, prove_reload, whole
+from hfrep.evaluation.ngrams import masked_targets, ngram_baselines
+from hfrep.export import whole
 from hfrep.models.initialization import initialize_from_text
 from hfrep.models.memory import training_bytes
 from hfrep.models.presets import MaskedModelSettings, build_model
+from hfrep.models.scaling import ScalingSettings, budget_advice
 from hfrep.objectives.masking import VALIDATION_SEED, MaskedLMCollator, MaskingSettings, special_tokens
 from hfrep.objectives.mlm import MaskedLM
+from hfrep.publish import publish
 from hfrep.settings import parse
 from hfrep.training.budget import Budget, BudgetSettings
 from hfrep.training.checkpoint import CheckpointSettings
@@ -45,7 +46,6 @@ from hfrep.training.record import RecordSettings
 from hfrep.training.run import Run
 
 TOKENIZER = Path(__file__).parent.parent / "tokenizers" / "wordpiece-8k"
-AUTO_CLASS = "AutoModelForMaskedLM"
 GROUPS = (
     CorpusSettings,
     BlockSettings,
@@ -53,6 +53,7 @@ GROUPS = (
     MaskingSettings,
     LoopSettings,
     BudgetSettings,
+    ScalingSettings,
     OptimizerSettings,
     ValidationSettings,
     CheckpointSettings,
@@ -65,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the recipe; returns the status to exit with."""
     defaults = {"output_dir": "runs/mlm", "tokenizer": str(TOKENIZER)}
     groups = parse(*GROUPS, argv=argv, description=__doc__, defaults=defaults)
-    corpora, cut, shape, masking, loop, length, _, checking, checkpoint, _, launch = groups
+    corpora, cut, shape, masking, loop, length, scaling, _, checking, checkpoint, _, launch = groups
     shape, length = shape.or_default("bert-mini"), length.or_default(max_minutes=4)
     masking.require_known_length(length.max_minutes)
     accelerator = start(launch, checkpoint.output_dir)
@@ -82,6 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     model = build_model(shape, tokenizer=tokenizer, sequence_length=cut.sequence_length)
     counts = text.token_counts(len(tokenizer))
     if shape.model:
+        tokenizer.model_max_length = cut.sequence_length  # no position behind it will be trained
         initialize_from_text(model, np.where(special_tokens(tokenizer), 0, counts))
     collator = MaskedLMCollator.of(tokenizer, rates=masking.rates, by=masking.masking, seed=launch.seed)
     objective = MaskedLM(model, collator, documents=cut.documents)
@@ -91,19 +93,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     if launch.dry_run:
         run.tell_plan(budget, training_bytes(model, loop.division(accelerator).device_rows, cut.sequence_length))
         return 0
+    if scaling.budget_advice:
+        speed = run.speed(objective, text.training, text.order, budget, tokens_per_row=cut.sequence_length)
+        run.say(budget_advice(speed, parameters=model.num_parameters(), minutes=length.max_minutes))
+        return 0
 
     with run.writing():
         if (result := run.result()) is not None:
             run.say("\n".join(["already finished:", *result]))
             return 0
-        if cut.documents == "isolate":
-            run.tell(proved=objective.prove_isolation(cut.sequence_length))
+        if proofs := objective.prove(cut.sequence_length):
+            run.tell(proved="; ".join(proofs))
 
         # Validation: fixed masks, and what counting alone would score on them.
         rates = (masking.eval_mlm_probability, masking.eval_mlm_probability)
         fixed = MaskedLMCollator.of(tokenizer, rates=rates, by=masking.masking, seed=VALIDATION_SEED)
         validation = validation_batches(text.validation, fixed, checking, accelerator)
-        baselines = masked_ngram_losses(text.training, validation, counts, collator.special)
+        baselines = ngram_baselines(text.training, validation, masked_targets, counts, collator.special)
 
         def evaluate(module: nn.Module) -> dict[str, float]:
             return language_modeling_metrics(totals(module, objective, validation, accelerator), "mlm") | baselines
@@ -116,21 +122,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         # What it learned, the folder that others open, and the proof that they can.
         model = whole(model, accelerator)
-        if not accelerator.is_main_process:
-            return 0
-        examples = [str(filling) for filling in fillings(model, tokenizer, text.validation, number=5)]
-        card = pretrained_card(
-            name=f"{shape.model or shape.model_name_or_path}, pretrained",
-            auto_class=AUTO_CLASS,
-            pipeline_tag="fill-mask",
-            corpora=text.names,
-            facts=run.told,
-            metrics=outcome.metrics,
-            examples=examples,
-        )
-        export(model, tokenizer, run.folder / "model", str(card))
-        run.tell(reloaded=prove_reload(run.folder / "model", model, tokenizer, AUTO_CLASS, text.validation))
-        run.finish([*summary(outcome.metrics), *examples, f"model: {run.folder / 'model'}"], outcome.metrics)
+        if accelerator.is_main_process:
+            publish(
+                run,
+                outcome,
+                model,
+                tokenizer,
+                text,
+                name=shape.name,
+                auto_class=AutoModelForMaskedLM,
+                pipeline_tag="fill-mask",
+                examples=[str(filling) for filling in fillings(model, tokenizer, text.validation, number=5)],
+            )
     return 0
 
 

@@ -9,11 +9,14 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from torch.distributed.tensor import DTensor
+from transformers import AutoModelForCausalLM
 
 from hfrep.data.blocks import build_blocks
 from hfrep.data.corpus import Corpus
+from hfrep.data.decoder_tokenizer import decoder_tokenizer
 from hfrep.data.order import order_of
 from hfrep.models.presets import ModelSettings, build_model
+from hfrep.objectives.clm import CausalLM, CausalLMCollator
 from hfrep.objectives.masking import MaskedLMCollator
 from hfrep.objectives.mlm import MaskedLM
 from hfrep.training.budget import Budget
@@ -32,10 +35,12 @@ class Killed(BaseException):
     """Stands for a SIGKILL: nothing after it runs."""
 
 
-def blocks(documents, tokenizer, cache, name="tiny"):
+def blocks(documents, tokenizer, cache, name="tiny", *, causal=False):
+    """Rows of `documents`; `causal` ones are for a decoder, with `tokenizer` made one for it."""
     fingerprint = hashlib.sha256("\n".join(documents).encode()).hexdigest()
     corpus = Corpus(name=name, fingerprint=fingerprint, documents=lambda: iter(documents))
-    return build_blocks(corpus, tokenizer, LENGTH, Path(cache))
+    tokenizer = decoder_tokenizer(tokenizer) if causal else tokenizer
+    return build_blocks(corpus, tokenizer, LENGTH, Path(cache), causal=causal)
 
 
 def masked_lm(tokenizer, *, preset="bert-micro", dropout=0.0, seed=0):
@@ -45,7 +50,18 @@ def masked_lm(tokenizer, *, preset="bert-micro", dropout=0.0, seed=0):
     return MaskedLM(model, MaskedLMCollator.of(tokenizer, rates=(0.15, 0.15), by="token", seed=seed))
 
 
-OBJECTIVES = {"mlm": masked_lm}
+def causal_lm(tokenizer, *, preset="gpt2-micro", dropout=0.0, seed=0):
+    torch.manual_seed(seed)
+    model = build_model(
+        ModelSettings(model=preset, dropout=dropout),
+        tokenizer=decoder_tokenizer(tokenizer),
+        sequence_length=LENGTH,
+        auto_class=AutoModelForCausalLM,
+    )
+    return CausalLM(model, CausalLMCollator())
+
+
+OBJECTIVES = {"mlm": masked_lm, "clm": causal_lm}
 
 
 def train(folder, rows, tokenizer, *, objective="mlm", steps=8, kill_at=None, evaluate=None, weights=None, **changes):
@@ -53,14 +69,14 @@ def train(folder, rows, tokenizer, *, objective="mlm", steps=8, kill_at=None, ev
 
     Returns the outcome, the losses step by step, and a hash of the weights.
     """
-    dropout, preset = changes.pop("dropout", 0.0), changes.pop("preset", "bert-micro")
+    made = {name: changes.pop(name) for name in ("dropout", "preset") if name in changes}
     given = {"output_dir": str(folder), "logging_steps": 1, "save_steps": 1000, "save_total_limit": 100} | changes
     groups = [
         kind(**{name: value for name, value in given.items() if name in kind.__dataclass_fields__})
         for kind in (LoopSettings, OptimizerSettings, CheckpointSettings, RecordSettings)
     ]
     groups[0] = replace(groups[0], train_batch_size=given.get("train_batch_size", 32))
-    trained = OBJECTIVES[objective](tokenizer, preset=preset, dropout=dropout)
+    trained = OBJECTIVES[objective](tokenizer, **made)
     if weights is not None:
         trained.load_state_dict(weights)
     run = Run(Accelerator(cpu=True, step_scheduler_with_optimizer=False), groups, {"rows": rows.fingerprint})

@@ -1,8 +1,9 @@
 """Documents → fixed-length rows on disk: tokenized once, nothing dropped, document and word boundaries kept.
 
-A *segment* is the piece of a document that lies in one row, framed as the model expects it (``[CLS] … [SEP]``). A
-document that does not fit goes on in the next row. What is left of a row when it is too short for a useful segment is
-padding, whose share is reported.
+A *segment* is the piece of a document that lies in one row, framed as the model expects it: ``[CLS] … [SEP]`` around
+every segment for encoders; for decoders the begin token before every segment, and the end token where the document
+truly ends. A document that does not fit goes on in the next row. What is left of a row when it is too short for a
+useful segment is padding, whose share is reported.
 
 On disk a folder holds two memory-mapped files, row after row:
 
@@ -15,10 +16,10 @@ Words are those of the tokenizer's pre-tokenizer, so that they are right for byt
 import hashlib
 import json
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +33,7 @@ from hfrep.data.tokenizer import encode_documents, tokenizer_hash
 from hfrep.errors import ConfigError, DataError
 from hfrep.settings import setting
 
-FORMAT = 1  # part of the cache key: raise it when the layout changes
+FORMAT = 2  # part of the cache key: raise it when the layout changes
 SEGMENT_START, WORD_START = np.uint8(1), np.uint8(2)
 SHORTEST_PIECE = 8  # content tokens; a shorter piece of a longer document teaches little
 BATCH_CHARACTERS = 2_000_000  # text tokenized at a time: enough to keep every core busy, little enough to hold
@@ -62,10 +63,57 @@ class BlockSettings:
 
 
 @dataclass(frozen=True)
+class Frame:
+    """The special tokens of rows; ids.
+
+    Attributes:
+        begin: stands before each segment.
+        end: stands behind each segment; None where it does not.
+        document_end: stands behind each document, as the last of its tokens; None where it does not.
+        pad: fills a row up.
+    """
+
+    begin: int
+    end: int | None
+    document_end: int | None
+    pad: int
+
+    @classmethod
+    def of(cls, tokenizer: PreTrainedTokenizerFast, *, causal: bool) -> "Frame":
+        """The frame of a decoder's rows (`causal`) or an encoder's.
+
+        Raises:
+            DataError: the tokenizer lacks a token of it.
+        """
+        names = ("bos", "eos", "pad") if causal else ("cls", "sep", "pad")
+        ids = {name: getattr(tokenizer, f"{name}_token_id") for name in names}
+        missing = [name for name, token in ids.items() if token is None]
+        if missing:
+            kind = "a decoder" if causal else "an encoder"
+            raise DataError(
+                where=f"tokenizer {tokenizer.name_or_path}",
+                expected=f"{', '.join(names)} tokens, which frame the rows of {kind}",
+                found=f"no {' and no '.join(missing)} token",
+                do="give a tokenizer that has them, such as one made by recipes/train_tokenizer.py",
+            )
+        begin, end, pad = ids.values()
+        return cls(begin, None, end, pad) if causal else cls(begin, end, None, pad)
+
+    @property
+    def segment_tokens(self) -> int:
+        """Tokens that a segment takes beside its own."""
+        return 1 if self.end is None else 2
+
+
+@dataclass(frozen=True)
 class BlockFacts:
-    """What was packed: counts in documents, rows and tokens."""
+    """What was packed: counts in documents, bytes of their text in UTF-8, rows and tokens.
+
+    Content tokens are those of the documents, in a decoder's rows with their ends: what stands between the frames.
+    """
 
     documents: int
+    bytes: int
     rows: int
     content_tokens: int
     padding_tokens: int
@@ -110,20 +158,27 @@ class Blocks:
         }
 
 
-def build_blocks(corpus: Corpus, tokenizer: PreTrainedTokenizerFast, sequence_length: int, cache: Path) -> Blocks:
+def build_blocks(
+    corpus: Corpus, tokenizer: PreTrainedTokenizerFast, sequence_length: int, cache: Path, *, causal: bool = False
+) -> Blocks:
     """The rows of `corpus`, tokenized and packed, or taken from `cache` where that was done before.
+
+    Args:
+        causal: frame them for a decoder.
 
     Raises:
         DataError: no document, a tokenizer that cannot frame a segment, or a cache that cannot be written.
     """
-    key = (FORMAT, corpus.fingerprint, tokenizer_hash(tokenizer), sequence_length)
+    frame = Frame.of(tokenizer, causal=causal)
+    key = (FORMAT, corpus.fingerprint, tokenizer_hash(tokenizer), sequence_length, asdict(frame))
     fingerprint = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
 
     def build(folder: Path) -> None:
         with open(folder / "tokens.bin", "wb") as tokens, open(folder / "marks.bin", "wb") as marks:
-            packer = _Packer(tokenizer, sequence_length, tokens, marks)
+            dtype = np.uint16 if len(tokenizer) <= 1 << 16 else np.uint32
+            packer = _Packer(frame, sequence_length, np.dtype(dtype), tokens, marks)
             for batch in _encoded(corpus.documents(), tokenizer):
-                packer.add(*batch)
+                packer.add(batch)
             facts = packer.finish()
         if facts.rows == 0:
             raise DataError(
@@ -137,27 +192,40 @@ def build_blocks(corpus: Corpus, tokenizer: PreTrainedTokenizerFast, sequence_le
     return Blocks(prepared(cache / "blocks" / fingerprint, build))
 
 
-def _encoded(
-    documents: Iterator[str], tokenizer: PreTrainedTokenizerFast
-) -> Iterator[tuple[Integers, Integers, Integers]]:
-    """Token ids [t], word numbers [t] and document lengths [d] of each batch; the next one is encoded meanwhile."""
+class _Encoded(NamedTuple):
+    """A batch of documents: token ids and word numbers that run through all of them [t], the tokens of each [d]."""
+
+    ids: Integers
+    words: Integers
+    lengths: Integers
+    bytes: int
+
+    def with_ends(self, end: int) -> "_Encoded":
+        """The token `end` behind each document that has a token, as a word of its own."""
+        places = np.cumsum(self.lengths)[self.lengths > 0]
+        ids, words = np.insert(self.ids, places, end), np.insert(self.words, places, -1)
+        return _Encoded(ids, words, self.lengths + (self.lengths > 0), self.bytes)
+
+
+def _encoded(documents: Iterator[str], tokenizer: PreTrainedTokenizerFast) -> Iterator[_Encoded]:
+    """The documents in batches; the next one is encoded meanwhile."""
     with ThreadPoolExecutor(1) as ahead:
-        waiting = None
+        waiting: tuple[Future[list[Any]], int] | None = None
         for batch in _batches(documents):
-            encoding = ahead.submit(encode_documents, tokenizer, batch)
+            following = ahead.submit(encode_documents, tokenizer, batch), sum(len(text.encode()) for text in batch)
             if waiting is not None:
-                yield _arrays(waiting.result())
-            waiting = encoding
+                yield _arrays(waiting[0].result(), waiting[1])
+            waiting = following
         if waiting is not None:
-            yield _arrays(waiting.result())
+            yield _arrays(waiting[0].result(), waiting[1])
 
 
-def _arrays(encodings: list[Any]) -> tuple[Integers, Integers, Integers]:
+def _arrays(encodings: list[Any], size: int) -> _Encoded:
     lengths = np.fromiter((len(encoding) for encoding in encodings), np.int64, len(encodings))
     total = int(lengths.sum())
     ids = np.fromiter((token for encoding in encodings for token in encoding.ids), np.int64, total)
     words = np.fromiter((word for encoding in encodings for word in encoding.word_ids), np.int64, total)
-    return ids, words, lengths
+    return _Encoded(ids, words, lengths, size)
 
 
 def _batches(documents: Iterator[str]) -> Iterator[list[str]]:
@@ -177,19 +245,21 @@ class _Packer:
     """Lays documents into rows one after another and writes each row when it is full."""
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerFast, sequence_length: int, tokens: BinaryIO, marks: BinaryIO
+        self, frame: Frame, sequence_length: int, dtype: np.dtype[Any], tokens: BinaryIO, marks: BinaryIO
     ) -> None:
-        self.length = sequence_length
-        self.begin, self.end, self.pad = _frame(tokenizer)
-        self.dtype = np.uint16 if len(tokenizer) <= 1 << 16 else np.uint32
+        self.frame, self.length, self.dtype = frame, sequence_length, dtype
         self.tokens_file, self.marks_file = tokens, marks
         self.open_tokens, self.open_marks = self._empty(0)  # rows not yet written; the last one may have room
         self.used = sequence_length  # positions taken in the last row
-        self.rows = self.content = self.framing = 0
+        self.rows = self.content = self.framing = self.bytes = 0
         self.document_lengths: list[Integers] = []
 
-    def add(self, ids: Integers, words: Integers, lengths: Integers) -> None:
-        """Lay out the documents of a batch: `ids` and `words` [t] run through all of them, `lengths` [d]."""
+    def add(self, batch: _Encoded) -> None:
+        """Lay out the documents of a batch."""
+        ids, words, lengths, size = (
+            batch if self.frame.document_end is None else batch.with_ends(self.frame.document_end)
+        )
+        self.bytes += size
         pieces = np.asarray(list(self._pieces(lengths)), dtype=np.int64).reshape(-1, 2)
         if len(pieces) == 0:
             return
@@ -205,10 +275,12 @@ class _Packer:
         tokens.flat[target] = ids
         marks.flat[target] = np.where(word_start, WORD_START, 0)
         marks.flat[starts + 1] |= WORD_START  # a word that a row's end cut in two is two words
-        tokens.flat[starts], tokens.flat[starts + sizes + 1] = self.begin, self.end
+        tokens.flat[starts] = self.frame.begin
+        if self.frame.end is not None:
+            tokens.flat[starts + sizes + 1] = self.frame.end
         marks.flat[starts] = SEGMENT_START
         self.content += len(ids)
-        self.framing += 2 * len(pieces)
+        self.framing += self.frame.segment_tokens * len(pieces)
         self.document_lengths.append(np.minimum(lengths, SHORT_DOCUMENT * 16).astype(np.uint16))
         self._write(tokens[:-1], marks[:-1])
         self.open_tokens, self.open_marks = tokens[-1:], marks[-1:]
@@ -218,50 +290,39 @@ class _Packer:
         lengths = np.concatenate(self.document_lengths) if self.document_lengths else np.zeros(1)
         return BlockFacts(
             documents=sum(map(len, self.document_lengths)),
+            bytes=self.bytes,
             rows=self.rows,
             content_tokens=self.content,
             padding_tokens=self.rows * self.length - self.content - self.framing,
             median_document=int(np.median(lengths)),
             sequence_length=self.length,
-            dtype=np.dtype(self.dtype).name,
-            pad_id=self.pad,
+            dtype=self.dtype.name,
+            pad_id=self.frame.pad,
         )
 
     def _pieces(self, lengths: Integers) -> Iterator[tuple[int, int]]:
         """Where each segment begins, in positions from the first open row on, and its content tokens."""
         row = len(self.open_tokens) - 1
-        used = self.used
+        used, beside = self.used, self.frame.segment_tokens
         for remaining in lengths.tolist():
             while remaining:
-                free = self.length - used - 2
+                free = self.length - used - beside
                 if free < min(remaining, SHORTEST_PIECE):
                     row, used = row + 1, 0
                     continue
                 piece = min(remaining, free)
+                if remaining - piece == 1 and self.frame.document_end is not None:
+                    piece -= 1  # alone in the next row, the end of the document would come after nothing
                 yield row * self.length + used, piece
-                used += piece + 2
+                used += piece + beside
                 remaining -= piece
         self.used = used
 
     def _empty(self, rows: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
         shape = (rows, self.length)
-        return np.full(shape, self.pad, self.dtype), np.zeros(shape, np.uint8)
+        return np.full(shape, self.frame.pad, self.dtype), np.zeros(shape, np.uint8)
 
     def _write(self, tokens: NDArray[Any], marks: NDArray[np.uint8]) -> None:
         tokens.tofile(self.tokens_file)
         marks.tofile(self.marks_file)
         self.rows += len(tokens)
-
-
-def _frame(tokenizer: PreTrainedTokenizerFast) -> tuple[int, int, int]:
-    """The ids that begin and end a segment, and the pad id."""
-    ids = {name: getattr(tokenizer, f"{name}_token_id") for name in ("cls", "sep", "pad")}
-    missing = [name for name, token in ids.items() if token is None]
-    if missing:
-        raise DataError(
-            where=f"tokenizer {tokenizer.name_or_path}",
-            expected="cls, sep and pad tokens, which frame the rows of an encoder",
-            found=f"no {' and no '.join(missing)} token",
-            do="give a tokenizer that has them, such as one made by recipes/train_tokenizer.py",
-        )
-    return ids["cls"], ids["sep"], ids["pad"]

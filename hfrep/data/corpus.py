@@ -21,7 +21,9 @@ BUILT_IN = "docstrings"
 
 
 @dataclass(frozen=True, kw_only=True)
-class CorpusSettings:
+class ReadingSettings:
+    """Which documents are read, and how."""
+
     # What was read is part of a run's identity by its fingerprint; a path may move.
     corpus: list[str] = setting(
         [BUILT_IN],
@@ -29,11 +31,6 @@ class CorpusSettings:
         kind="operation",
         aliases=("dataset_name", "train_file"),
     )
-    corpus_weights: list[float] | None = setting(None, "share of rows of each corpus; default: every row once per pass")
-    validation_corpus: list[str] | None = setting(
-        None, "corpora to validate on; default: documents held out", kind="operation", aliases=("validation_file",)
-    )
-    validation_fraction: float = setting(0.01, "share of documents held out, chosen by a hash of their text")
     text_column: str = setting("text", "column or key that holds the text")
     document_separator: str = setting(
         "blank", "what ends a document in .txt: blank (line), line, file, or a regular expression that its line matches"
@@ -43,6 +40,23 @@ class CorpusSettings:
     cache_dir: str | None = setting(None, "folder for what is prepared once; default: ~/.cache/hfrep", kind="operation")
 
     def __post_init__(self) -> None:
+        if self.max_documents is not None and self.max_documents < 1:
+            found = str(self.max_documents)
+            raise ConfigError(where="max_documents", expected="1 or more", found=found, do="raise it")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusSettings(ReadingSettings):
+    """Which of them are trained on, and which held out."""
+
+    corpus_weights: list[float] | None = setting(None, "share of rows of each corpus; default: every row once per pass")
+    validation_corpus: list[str] | None = setting(
+        None, "corpora to validate on; default: documents held out", kind="operation", aliases=("validation_file",)
+    )
+    validation_fraction: float = setting(0.01, "share of documents held out, chosen by a hash of their text")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 < self.validation_fraction < 1:
             raise ConfigError(
                 where="validation_fraction",
@@ -50,9 +64,6 @@ class CorpusSettings:
                 found=str(self.validation_fraction),
                 do="0.01 holds out one document in a hundred",
             )
-        if self.max_documents is not None and self.max_documents < 1:
-            found = str(self.max_documents)
-            raise ConfigError(where="max_documents", expected="1 or more", found=found, do="raise it")
         if self.corpus_weights is not None and len(self.corpus_weights) != len(self.corpus):
             raise ConfigError(
                 where="corpus_weights",
@@ -80,7 +91,7 @@ class Corpus:
     documents: Callable[[], Iterator[str]]
 
 
-def open_corpus(name: str, settings: CorpusSettings, *, splits: Sequence[str] = ("train",)) -> Corpus:
+def open_corpus(name: str, settings: ReadingSettings, *, splits: Sequence[str] = ("train",)) -> Corpus:
     """The corpus `name`: ``docstrings``, a path, or a Hub id, of which the first of `splits` that it has is read.
 
     Raises:

@@ -61,8 +61,18 @@ class Text:
                 )
 
 
-def open_text(corpora: CorpusSettings, blocks: BlockSettings, tokenizer: PreTrainedTokenizerFast, *, seed: int) -> Text:
+def open_text(
+    corpora: CorpusSettings,
+    blocks: BlockSettings,
+    tokenizer: PreTrainedTokenizerFast,
+    *,
+    seed: int,
+    causal: bool = False,
+) -> Text:
     """Read, tokenize and pack the corpora of `corpora`, or find them in the cache.
+
+    Args:
+        causal: frame rows for a decoder.
 
     Raises:
         DataError: a corpus that cannot be read, or is too small for one row.
@@ -71,7 +81,8 @@ def open_text(corpora: CorpusSettings, blocks: BlockSettings, tokenizer: PreTrai
     training, validation = open_training_and_validation(corpora)
 
     def packed(sources: list[Corpus]) -> Concatenated[Blocks]:
-        return Concatenated([build_blocks(source, tokenizer, blocks.sequence_length, cache) for source in sources])
+        length = blocks.sequence_length
+        return Concatenated([build_blocks(source, tokenizer, length, cache, causal=causal) for source in sources])
 
     train, valid = packed(training), packed(validation)
     for source, part in zip(training, train.parts, strict=True):

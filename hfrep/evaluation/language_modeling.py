@@ -6,7 +6,7 @@ once.
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from hfrep.data.batches import Collator, Division, MicroBatches
+from hfrep.data.blocks import BlockFacts
 from hfrep.data.order import Shuffled
 from hfrep.data.rows import Rows
 from hfrep.errors import ConfigError
@@ -74,11 +75,22 @@ def language_modeling_metrics(sums: dict[str, float], term: str) -> dict[str, fl
     }
 
 
+def bits_per_byte(nats: float, facts: Sequence[BlockFacts]) -> float:
+    """What a loss of `nats` per token of a decoder's rows comes to in bits per byte of their text in UTF-8.
+
+    Unlike the loss per token it can be compared between tokenizers. The ends of documents are paid for and have no
+    bytes. `facts` are those of all rows; where the loss is that of a sample, tokens per byte are still the whole's.
+    """
+    tokens, size = sum(fact.content_tokens for fact in facts), sum(fact.bytes for fact in facts)
+    return nats * tokens / size / math.log(2)
+
+
 def summary(metrics: Mapping[str, float]) -> list[str]:
     """An evaluation in two lines: what the model scores, and what counting alone would."""
     loss, unigram, bigram = (metrics[f"eval_{name}"] for name in ("loss", "unigram_loss", "bigram_loss"))
+    by_byte = f", {metrics['eval_bits_per_byte']:.3f} bits per byte" if "eval_bits_per_byte" in metrics else ""
     return [
         f"validation {loss:.3f} nats per predicted token "
-        f"(perplexity {metrics['eval_perplexity']:.1f}, accuracy {metrics['eval_accuracy']:.1%})",
+        f"(perplexity {metrics['eval_perplexity']:.1f}, accuracy {metrics['eval_accuracy']:.1%}){by_byte}",
         f"baselines  unigram {unigram:.3f} ({unigram - loss:+.3f} nats), bigram {bigram:.3f} ({bigram - loss:+.3f})",
     ]

@@ -44,7 +44,7 @@ def log_likelihoods(
             # Padding stands on the right, where a causal model does not see it, whatever the tokenizer's own side is.
             ids, _, segments = sentences.take(scored[rows], tokenizer.pad_token_id or 0)
             row, column = np.nonzero(segments[:, 1:])  # what stands there predicts the token in the next column
-            nats.append(score(ids, segments, row, column, ids[row, column + 1]))
+            nats.append(score(ids, segments, row, column, ids[row, column + 1]).nats)
             owners.append(scored[rows][row])
     return sentences.scores(np.concatenate(owners), np.concatenate(nats))
 

@@ -19,16 +19,15 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hfrep.data.local import read_objects
 from hfrep.errors import DataError
+from hfrep.evaluation.interval import wilson
 
 ENDINGS = (".jsonl", ".jsonl.gz")
-DEVIATIONS = NormalDist().inv_cdf(0.975)  # of a normal distribution, that hold 95 % of it
 
 
 @dataclass(frozen=True)
@@ -133,7 +132,7 @@ def judge(pairs: Sequence[MinimalPair], good: NDArray[np.float64], bad: NDArray[
             phenomena.setdefault(pair.paradigm, pair.phenomenon)
     shares = {name: (wins[name] + ties[name] / 2) / number[name] for name in number}
     paradigms = {
-        name: Accuracy(share, *_wilson(share, number[name]), number[name], ties[name]) for name, share in shares.items()
+        name: Accuracy(share, *wilson(share, number[name]), number[name], ties[name]) for name, share in shares.items()
     }
     members: dict[str, list[str]] = {}
     for paradigm, phenomenon in phenomena.items():
@@ -153,15 +152,8 @@ def _mean(of: Iterable[Accuracy]) -> Accuracy:
     smoothed = [(part.accuracy * part.pairs + 0.5) / (part.pairs + 1) for part in parts]
     variances = (one * (1 - one) / part.pairs for one, part in zip(smoothed, parts, strict=True))
     variance, middle = math.fsum(variances) / len(parts) ** 2, math.fsum(smoothed) / len(parts)
-    low, high = _wilson(share, middle * (1 - middle) / variance)
+    low, high = wilson(share, middle * (1 - middle) / variance)
     return Accuracy(share, low, high, sum(part.pairs for part in parts), sum(part.ties for part in parts))
-
-
-def _wilson(share: float, number: float) -> tuple[float, float]:
-    squared = DEVIATIONS**2 / number
-    middle = (share + squared / 2) / (1 + squared)
-    half = math.sqrt(squared * (share * (1 - share) + squared / 4)) / (1 + squared)
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def _files(path: Path) -> list[Path]:

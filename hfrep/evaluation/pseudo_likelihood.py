@@ -51,7 +51,7 @@ def pseudo_log_likelihoods(
             ids, words, segments = sentences.take(owners[rows], tokenizer.pad_token_id or 0)
             copies, columns = np.arange(len(ids)), hidden[rows]
             masked = np.where(_masked(words, columns, scoring), mask, ids)
-            nats[rows] = score(masked, segments, copies, columns, ids[copies, columns])
+            nats[rows] = score(masked, segments, copies, columns, ids[copies, columns]).nats
     return sentences.scores(owners, nats)
 
 

@@ -7,6 +7,7 @@ batches, they would differ in the last bits.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,14 +19,22 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from hfrep.data.order import Integers
 from hfrep.data.tokenizer import encode_documents
 from hfrep.errors import DataError
-from hfrep.models.isolation import RowInputs, first_position
+from hfrep.models.isolation import RowInputs, longest_document
 from hfrep.models.sparse_head import SparseHead
 
 BATCH_TOKENS = 2048  # padding included
 FRAME = -1  # word number of a token that is not the sentence's
 
-# Padded rows, their segments, and the row, column and id of each token to score → the tokens' log-probabilities.
-TokenScores = Callable[[Integers, Integers, Integers, Integers, Integers], NDArray[np.float64]]
+
+class Scored(NamedTuple):
+    """Of n tokens: log-probabilities in nats, float64 [n], and whether each is the likeliest where it stands, bool."""
+
+    nats: NDArray[np.float64]
+    best: NDArray[np.bool_]
+
+
+# Padded rows, their segments, and the row, column and id of each token to score.
+TokenScores = Callable[[Integers, Integers, Integers, Integers, Integers], Scored]
 
 
 @dataclass(frozen=True)
@@ -115,11 +124,8 @@ class Sentences:
         Raises:
             DataError: there is one, with its number among the given ones.
         """
-        positions = getattr(model.config, "max_position_embeddings", None)
-        if positions is None or len(self) == 0:
-            return
-        longest, room = int(self.lengths[-1]), positions - first_position(model.config)
-        if longest > room:
+        room = longest_document(model.config)
+        if room is not None and len(self) > 0 and self.lengths[-1] > room:
             number = int(np.argmax(self.lengths[self.given] > room)) + 1
             raise DataError(
                 where=f"sentence {number}",
@@ -145,7 +151,7 @@ def batches(lengths: Integers, batch_tokens: int) -> Iterator[slice]:
 
 @contextmanager
 def token_scores(model: PreTrainedModel) -> Iterator[TokenScores]:
-    """What gives log-probabilities, float64 [n] in nats, from `model`, which is put into eval mode.
+    """What scores tokens with `model`, which is put into eval mode.
 
     It takes ``ids`` and ``segments`` int64 [b, L], then ``rows``, ``columns`` and ``targets`` int64 [n]: where the
     class gives its scores, and the token whose probability is asked for there. The softmax is over the whole vocabulary
@@ -153,13 +159,12 @@ def token_scores(model: PreTrainedModel) -> Iterator[TokenScores]:
     """
     row_inputs = RowInputs.of(model.eval(), "join")
 
-    def score(
-        ids: Integers, segments: Integers, rows: Integers, columns: Integers, targets: Integers
-    ) -> NDArray[np.float64]:
+    def score(ids: Integers, segments: Integers, rows: Integers, columns: Integers, targets: Integers) -> Scored:
         arrays = (ids, segments, rows * ids.shape[1] + columns, targets)
         tokens, inside, positions, wanted = (torch.from_numpy(array).to(model.device) for array in arrays)
         logits = head.logits(positions, input_ids=tokens, **row_inputs(inside)).float()
-        return -F.cross_entropy(logits, wanted, reduction="none").cpu().double().numpy()
+        nats = -F.cross_entropy(logits, wanted, reduction="none").cpu().double().numpy()
+        return Scored(nats, (logits.argmax(-1) == wanted).cpu().numpy())
 
     with torch.inference_mode(), closing(SparseHead(model)) as head:
         yield score

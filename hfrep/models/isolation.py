@@ -58,6 +58,12 @@ def first_position(config: PreTrainedConfig) -> int:
     return int(config.pad_token_id) + 1 if config.model_type in COUNTED_FROM_PADDING else 0
 
 
+def longest_document(config: PreTrainedConfig) -> int | None:
+    """Tokens, special ones included, that the model has positions for; None where it sets no limit."""
+    positions: int | None = getattr(config, "max_position_embeddings", None)
+    return None if positions is None else positions - first_position(config)
+
+
 def is_causal(model_type: str, config: PreTrainedConfig | None = None) -> bool:
     """Whether models of this type see the past only: decoders, and what `config` turns into one (``is_decoder``)."""
     if model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES:

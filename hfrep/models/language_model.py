@@ -18,6 +18,7 @@ from transformers.models.auto.modeling_auto import (
 )
 
 from hfrep.errors import ConfigError
+from hfrep.models.isolation import longest_document
 from hfrep.models.presets import ModelSettings, build_model
 from hfrep.network import hub_reachable
 
@@ -42,9 +43,35 @@ def open_language_model(name: str, tokenizer: PreTrainedTokenizerBase) -> PreTra
     return build_model(settings, tokenizer=tokenizer, sequence_length=1, auto_class=auto_class)
 
 
+def open_causal_model(name: str, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+    """The same, where nothing but a causal language model will do.
+
+    Raises:
+        ConfigError: as above, or it is a masked one.
+    """
+    model = open_language_model(name, tokenizer)
+    if is_masked(model):
+        raise ConfigError(
+            where=f"--model_name_or_path {name}",
+            expected="a causal language model",
+            found=f"{type(model).__name__}, which fills in masks",
+            do="give a model such as recipes/clm.py makes",
+        )
+    return model
+
+
 def is_masked(model: PreTrainedModel) -> bool:
     """Whether `model` predicts masked tokens from both sides, not each token from those before it."""
     return type(model).__name__ in MASKED
+
+
+def context_length(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
+    """Tokens, special ones included, that the model was made for: its positions, or fewer where the tokenizer says so.
+
+    A tokenizer's ``model_max_length`` is the length that a model of this package was trained on.
+    """
+    room, told = longest_document(model.config), int(tokenizer.model_max_length)
+    return told if room is None else min(room, told)
 
 
 def _auto_class(name: str, config: PreTrainedConfig) -> Any:

@@ -21,7 +21,7 @@ from transformers.utils import logging
 
 from hfrep.errors import ConfigError
 from hfrep.models.fresh import check_fits, fresh_model
-from hfrep.models.isolation import admit_row_masks, first_position, is_causal
+from hfrep.models.isolation import admit_row_masks, is_causal, longest_document
 from hfrep.models.shapes import FAMILIES, PRESETS, example, fitting
 from hfrep.models.sizing import parse_parameters
 from hfrep.models.stored import load_stored
@@ -108,9 +108,14 @@ class ModelSettings:
             return self
         return dataclasses.replace(self, model=preset.rpartition("-")[0] if self.parameters else preset)
 
+    @property
+    def name(self) -> str:
+        """Of the shape or the weights, as the user gave it."""
+        return self.model or str(self.model_name_or_path)
+
     def describe(self, model: PreTrainedModel) -> str:
         """Name, class and size of the `model` made with these settings, and the shape where a size was given."""
-        name, config = self.model or str(self.model_name_or_path), model.config
+        name, config = self.name, model.config
         parameters = sum(parameter.numel() for parameter in model.parameters())
         shape = ""
         if self.parameters is not None:
@@ -164,7 +169,7 @@ def build_model(
             found=f"both ({settings.model} and {settings.model_name_or_path})" if both else "neither",
             do="give --model for fresh weights, or --model_name_or_path for weights to go on from",
         )
-    name = settings.model or str(settings.model_name_or_path)
+    name = settings.name
     with _quiet():
         if settings.model is not None:
             model = fresh_model(name, settings.parameters, tokenizer, auto_class)
@@ -216,11 +221,11 @@ def _check_causal(name: str, config: PreTrainedConfig, auto_class: type) -> None
 
 
 def _check_length(name: str, config: PreTrainedConfig, sequence_length: int) -> None:
-    positions = getattr(config, "max_position_embeddings", None)
-    if positions is not None and sequence_length > positions - first_position(config):
+    room = longest_document(config)
+    if room is not None and sequence_length > room:
         raise ConfigError(
             where="--sequence_length",
-            expected=f"at most the {positions - first_position(config)} positions that {name} has",
+            expected=f"at most the {room} positions that {name} has",
             found=str(sequence_length),
             do="shorten it, or give a config.json with a larger max_position_embeddings",
         )

@@ -16,12 +16,14 @@ from transformers import PreTrainedModel
 
 from hfrep.data.batches import Batch, Collator
 
+IGNORED = -100  # label of a position or slot that holds no target
+
 
 class Objective(nn.Module, ABC):
     """A pretext task.
 
     Attributes:
-        Options: the dataclass of the objective's own settings.
+        Options: the dataclass of the objective's own settings; None where it has none.
         kept: the part of the module that export saves.
         weights: of the loss terms; 1 where one is not named.
         batch_coupled: whether the loss couples the rows of a batch, which then cannot be split into micro-batches.
@@ -30,7 +32,7 @@ class Objective(nn.Module, ABC):
     weights: Mapping[str, float] = MappingProxyType({})
     batch_coupled: ClassVar[bool] = False
 
-    Options: ClassVar[type]
+    Options: ClassVar[type | None] = None
     kept: PreTrainedModel
 
     @property

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-IGNORED = -100  # label of a position that has no target
+from hfrep.objectives.base import IGNORED
+
 CHUNK_STEP = 64  # positions
 # Logits at a time: 256 positions of 30,522 words, or 1,024 of 8,192. On a CPU the time is flat from 128 positions on,
 # and this many fit in its last cache. Accelerators want larger products to be busy.

@@ -25,13 +25,13 @@ from transformers import PreTrainedTokenizerFast
 from hfrep.data.order import PURPOSE_CHOOSE, PURPOSE_REPLACE, PURPOSE_TOKEN, Addresses, Integers, counter_hash, uniform
 from hfrep.data.rows import Arrays
 from hfrep.errors import ConfigError, DataError
+from hfrep.objectives.base import IGNORED
 from hfrep.settings import setting
 
 Booleans = NDArray[np.bool_]
 Unit = Literal["token", "word", "span"]
 
 VALIDATION_SEED = 1 << 40  # of validation masks, which are the same in every run
-IGNORED = -100  # label of a slot that holds no target
 CAPACITY_STEP = 64  # targets; keeps the shapes of batches few
 MEAN_SPAN = 3.0  # words
 MASKED, RANDOM = 0.8, 0.1

@@ -14,8 +14,8 @@ from transformers import PreTrainedModel
 from hfrep.data.batches import Batch, Collator
 from hfrep.models.isolation import Documents, RowInputs, prove_isolation
 from hfrep.models.sparse_head import SparseHead
-from hfrep.objectives.base import Objective
-from hfrep.objectives.masking import IGNORED, MaskingSettings
+from hfrep.objectives.base import IGNORED, Objective
+from hfrep.objectives.masking import MaskingSettings
 
 
 class MaskedLM(Objective):
@@ -47,14 +47,16 @@ class MaskedLM(Objective):
             sums["correct"] = (logits.argmax(-1) == labels).sum().float()
         return sums
 
-    def prove_isolation(self, sequence_length: int) -> str:
-        """Show that packed documents do not see each other; what was shown, as a sentence.
+    def prove(self, sequence_length: int) -> list[str]:
+        """Show that packed documents do not see each other, where they are not to; what was shown.
 
         Raises:
             ProofError: they do.
         """
+        if self._row_inputs.documents == "join":
+            return []
         prove_isolation(self.kept, self._row_inputs, sequence_length=sequence_length)
-        return "documents packed into one row do not see each other"
+        return ["documents packed into one row do not see each other"]
 
     def logits(self, batch: Batch) -> Tensor:
         """Scores over the vocabulary at ``label_positions`` [capacity, V], in the dtype the class computes in."""

@@ -163,6 +163,18 @@ class Training:
         self.record.close()
         return Outcome(self.state.step, self.state.seconds, reason, status, metrics)
 
+    def rehearse(self) -> Callable[[], None]:
+        """What takes a step as `run` does each time it is called, but keeps no record: to time it. The weights move."""
+        batches = self._batches()
+        self.gradient.module.train()
+        self.learning_rate.set(0.5)
+
+        def step() -> None:
+            self.gradient.accumulate(next(batches), signals=[])
+            self._move()
+
+        return step
+
     def _batches(self) -> Iterator[list[Batch]]:
         pinned = self.accelerator.device.type == "cuda"
         return batches_from(self.data, self.state.step, self.settings.dataloader_num_workers, pinned)
@@ -179,13 +191,16 @@ class Training:
             raise self._not_finite(sums)
         # Asked at the middle of the step, the rate is neither 0 in the first step nor in the last.
         rate = self.learning_rate.set(self.budget.progress(self.state.step + 0.5, seconds))
+        self._move()
+        self.state = replace(self.state, step=self.state.step + 1, seconds=seconds)
+        self._log(sums, rate)
+        return stopping
+
+    def _move(self) -> None:
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad()
         self.objective.after_step()
-        self.state = replace(self.state, step=self.state.step + 1, seconds=seconds)
-        self._log(sums, rate)
-        return stopping
 
     def _log(self, sums: Sums, rate: float) -> None:
         """Record the mean loss since the last record, at every `logging_steps`-th step and at the end."""

@@ -16,6 +16,7 @@ from torch import nn
 from hfrep.data.order import Order
 from hfrep.data.rows import Rows
 from hfrep.errors import CheckpointError
+from hfrep.models.scaling import tokens_per_second
 from hfrep.objectives.base import Objective
 from hfrep.settings import as_dict
 from hfrep.training.budget import Budget
@@ -122,20 +123,7 @@ class Run:
         resumed = self._resume_point()
         if self.accelerator.is_main_process:
             require_room(self.folder, state_bytes(objective))
-        training = Training(
-            self.accelerator,
-            objective,
-            rows,
-            order,
-            settings=self.settings.loop,
-            optimizer_settings=self.settings.optimizer,
-            budget=budget,
-            start=self.start,
-            checkpoints=self.checkpoints,
-            record=self.record,
-            evaluate=evaluate,
-            on_saved=on_saved,
-        )
+        training = self._training(objective, rows, order, budget, evaluate, on_saved)
         if resumed is not None:
             training.resume(*resumed)
         self.tell(device=describe_device(self.accelerator), budget=f"{budget}, {self._where_it_starts(resumed)}")
@@ -149,6 +137,40 @@ class Run:
                 f"the same command goes on from there: {shlex.join(sys.argv)}"
             )
         return outcome
+
+    def speed(self, objective: Objective, rows: Rows, order: Order, budget: Budget, *, tokens_per_row: int) -> float:
+        """Tokens a second of training, from a few steps of which nothing but moved weights is left."""
+        step = self._training(objective, rows, order, budget, lambda module: {}).rehearse()
+
+        def timed() -> int:
+            step()
+            return self.settings.loop.train_batch_size * tokens_per_row
+
+        return tokens_per_second(timed)
+
+    def _training(
+        self,
+        objective: Objective,
+        rows: Rows,
+        order: Order,
+        budget: Budget,
+        evaluate: Callable[[nn.Module], dict[str, float]],
+        on_saved: Sequence[Callable[[Path], None]] = (),
+    ) -> Training:
+        return Training(
+            self.accelerator,
+            objective,
+            rows,
+            order,
+            settings=self.settings.loop,
+            optimizer_settings=self.settings.optimizer,
+            budget=budget,
+            start=self.start,
+            checkpoints=self.checkpoints,
+            record=self.record,
+            evaluate=evaluate,
+            on_saved=on_saved,
+        )
 
     def tell_plan(self, budget: Budget, training_bytes: int) -> None:
         """Print what would be run: all settings, the budget, and the memory it may take."""

@@ -14,7 +14,7 @@ import pytest
 import tiny
 import torch
 from conftest import documents
-from transformers import AutoModelForMaskedLM
+from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
@@ -54,7 +54,8 @@ tokenizer, rows = load_tokenizer(tokenizer), Blocks(Path(blocks))
 
 def evaluate(module):
     judged = validation_batches(rows, tiny.trained.collator(), ValidationSettings(), tiny.accelerator)
-    return language_modeling_metrics(totals(module, tiny.trained, judged, tiny.accelerator), "mlm")
+    name = json.loads(options)["objective"]
+    return language_modeling_metrics(totals(module, tiny.trained, judged, tiny.accelerator), name)
 
 try:
     tiny.train(folder, rows, tokenizer, evaluate=evaluate, eval_steps=1, **json.loads(options))
@@ -68,11 +69,6 @@ os._exit(0)  # sharded parameters keep gloo's groups alive, whose threads at tim
 """
 
 pytestmark = pytest.mark.multiprocess
-
-
-@pytest.fixture(scope="module")
-def rows(wordpiece, tmp_path_factory):
-    return tiny.blocks(documents(60), wordpiece, tmp_path_factory.mktemp("blocks"))
 
 
 def run_sharded(tmp_path, folder, rows, tokenizer_folder, **options):
@@ -89,10 +85,13 @@ def run_sharded(tmp_path, folder, rows, tokenizer_folder, **options):
     assert ended.returncode == 0, ended.stderr[-3000:]
 
 
-@pytest.mark.parametrize("preset", ["bert-micro", "modernbert-micro"])
-def test_shards_are_the_whole(rows, wordpiece, tokenizer_folder, tmp_path, preset):
+@pytest.mark.parametrize(
+    ("objective", "preset"), [("mlm", "bert-micro"), ("mlm", "modernbert-micro"), ("clm", "gpt2-micro")]
+)
+def test_shards_are_the_whole(wordpiece, tokenizer_folder, tmp_path, objective, preset):
     """Killed and resumed on two sharding processes: one process's losses, and its weights in the exported folder."""
-    settings = {"steps": 4, "optimizer": "adamw", "save_steps": 2, "preset": preset}
+    rows = tiny.blocks(documents(60), wordpiece, tmp_path, causal=objective == "clm")
+    settings = {"steps": 4, "optimizer": "adamw", "save_steps": 2, "preset": preset, "objective": objective}
     _, losses, _ = tiny.train(tmp_path / "one", rows, wordpiece, **settings)
     run_sharded(tmp_path, tmp_path / "two", rows, tokenizer_folder, kill_at=2, **settings)
     run_sharded(tmp_path, tmp_path / "two", rows, tokenizer_folder, **settings)
@@ -104,7 +103,8 @@ def test_shards_are_the_whole(rows, wordpiece, tokenizer_folder, tmp_path, prese
     ]
     assert len(evaluations) == 4
     assert evaluations[-1] < evaluations[0]
-    exported = AutoModelForMaskedLM.from_pretrained(tmp_path / "two" / "model")
+    auto_class = AutoModelForMaskedLM if objective == "mlm" else AutoModelForCausalLM
+    exported = auto_class.from_pretrained(tmp_path / "two" / "model")
     trained = torch.load(tmp_path / "one" / "checkpoints" / "step-4" / "pytorch_model.bin")
     for name, tensor in exported.state_dict().items():
         torch.testing.assert_close(tensor, trained[f"kept.{name}"], rtol=1e-3, atol=1e-5)

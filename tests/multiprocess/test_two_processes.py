@@ -47,14 +47,14 @@ def run_two(tmp_path, folder, rows, tokenizer_folder, **options):
     assert run.returncode == 0, run.stderr[-2000:]
 
 
-def test_two_processes_are_one(rows, wordpiece, tokenizer_folder, tmp_path):
+@pytest.mark.parametrize(("objective", "batch", "micro"), [("mlm", 32, 16), ("mlm", 13, 6), ("clm", 13, 6)])
+def test_two_processes_are_one(wordpiece, tokenizer_folder, tmp_path, objective, batch, micro):
     """1 × 32 ≡ 2 processes × 16 ≡ 2 processes with uneven slices and micro-batches: losses to 1e-5."""
-    for batch in (32, 13):
-        settings = {"steps": 4, "train_batch_size": batch}
-        _, one, _ = tiny.train(tmp_path / f"one-{batch}", rows, wordpiece, **settings)
-        two = tmp_path / f"two-{batch}"
-        run_two(tmp_path, two, rows, tokenizer_folder, per_device_train_batch_size=6 if batch == 13 else 16, **settings)
-        assert tiny.losses(two) == pytest.approx(one, rel=1e-5)
+    rows = tiny.blocks(documents(60), wordpiece, tmp_path, causal=objective == "clm")
+    settings = {"objective": objective, "steps": 4, "train_batch_size": batch}
+    _, one, _ = tiny.train(tmp_path / "one", rows, wordpiece, **settings)
+    run_two(tmp_path, tmp_path / "two", rows, tokenizer_folder, per_device_train_batch_size=micro, **settings)
+    assert tiny.losses(tmp_path / "two") == pytest.approx(one, rel=1e-5)
 
 
 def test_a_run_moves_between_one_and_two_processes(rows, wordpiece, tokenizer_folder, tmp_path):

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import tiny
 from conftest import documents
+from transformers import PreTrainedTokenizerFast
 
-from hfrep.data.blocks import BlockSettings, build_blocks
+from hfrep.data.blocks import BlockSettings, Frame, build_blocks
 from hfrep.data.corpus import Corpus
+from hfrep.data.decoder_tokenizer import decoder_tokenizer
 from hfrep.data.rows import Concatenated
 from hfrep.data.tokenizer import encode_documents
 from hfrep.errors import ConfigError, DataError
@@ -148,3 +150,50 @@ def test_memory_does_not_grow_with_the_corpus(tokenizer_folder, tmp_path):
     )
     small, large = map(float, run.stdout.split())
     assert large - small < 60
+
+
+@pytest.fixture
+def decoder(tokenizer):
+    return decoder_tokenizer(tokenizer)
+
+
+def test_a_decoder_s_documents_end_once(tokenizer, decoder, tmp_path):
+    """Every segment begins with the begin token; the end token stands behind each document, and nowhere else."""
+    texts = [*documents(40), "", "word " * 500, "x"]
+    rows = all_rows(tiny.blocks(texts, tokenizer, tmp_path, causal=True))
+    begin, end = decoder.bos_token_id, decoder.eos_token_id
+    tokens, segments = rows["input_ids"], rows["segments"]
+    starts = np.diff(segments, axis=1, prepend=0) > 0
+    assert np.array_equal(tokens == begin, starts)
+    stream = tokens[(segments > 0) & (tokens != begin)]
+    expected = [encoding.ids for encoding in encode_documents(tokenizer, texts) if encoding.ids]
+    assert stream.tolist() == [token for ids in expected for token in [*ids, end]]
+
+
+def test_an_end_is_never_alone(tokenizer, decoder, tmp_path):
+    """Documents of every length around a row's: no segment is an end token without a word before it."""
+    for words in range(tiny.LENGTH - 6, tiny.LENGTH + 6):
+        rows = all_rows(tiny.blocks(["a " * words] * 9, tokenizer, tmp_path, causal=True))
+        tokens, segments = rows["input_ids"], rows["segments"]
+        ends = np.argwhere(tokens == decoder.eos_token_id)
+        assert len(ends) == 9
+        assert all(tokens[row, place - 1] != decoder.bos_token_id for row, place in ends)
+        assert ((tokens == decoder.pad_token_id) == (segments == 0)).all()
+
+
+def test_facts_of_a_decoder_s_rows(tokenizer, tmp_path):
+    """Bytes are those of the text in UTF-8; content tokens are the documents' own and their ends."""
+    texts = [*documents(20), "naïve café", ""]
+    facts = tiny.blocks(texts, tokenizer, tmp_path, causal=True).facts
+    assert facts.bytes == sum(len(text.encode()) for text in texts)
+    assert facts.content_tokens == sum(len(encoding) for encoding in encode_documents(tokenizer, texts)) + 21
+    assert facts.padding_share < 0.05
+
+
+def test_a_frame_needs_its_tokens(bpe):
+    """What is missing is named, for an encoder's rows and for a decoder's."""
+    bare = PreTrainedTokenizerFast(tokenizer_object=bpe.backend_tokenizer, pad_token="<pad>")
+    with pytest.raises(DataError, match="cls, sep, pad tokens, which frame the rows of an encoder, found no cls"):
+        Frame.of(bare, causal=False)
+    with pytest.raises(DataError, match="which frame the rows of a decoder, found no bos and no eos token"):
+        Frame.of(bare, causal=True)

@@ -19,9 +19,10 @@ from hfrep.evaluation.language_modeling import (
     totals,
     validation_batches,
 )
-from hfrep.evaluation.ngrams import masked_ngram_losses, ngram_losses
+from hfrep.evaluation.ngrams import masked_targets, ngram_baselines, ngram_losses
 from hfrep.models.initialization import OFFSETS, initialize_from_text
-from hfrep.objectives.masking import IGNORED, MaskedLMCollator, special_tokens
+from hfrep.objectives.base import IGNORED
+from hfrep.objectives.masking import MaskedLMCollator, special_tokens
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +92,7 @@ def test_validation_masks_are_fixed(rows, wordpiece, collator):
     data = validation_batches(rows, collator, ValidationSettings(), Accelerator(cpu=True))
     assert torch.equal(data[0]["label_positions"], data[0]["label_positions"])
     unigrams = np.ones(len(wordpiece), np.int64)
-    first, second = (masked_ngram_losses(rows, data, unigrams, collator.special) for _ in range(2))
+    first, second = (ngram_baselines(rows, data, masked_targets, unigrams, collator.special) for _ in range(2))
     assert first == second
 
 
@@ -122,7 +123,7 @@ def test_training_starts_at_the_unigram_loss(rows, wordpiece, collator, preset):
     )
     objective = tiny.masked_lm(wordpiece, preset=preset).eval()
     data = validation_batches(rows, collator, ValidationSettings(), Accelerator(cpu=True))
-    unigram = masked_ngram_losses(rows, data, counts, collator.special)["eval_unigram_loss"]
+    unigram = ngram_baselines(rows, data, masked_targets, counts, collator.special)["eval_unigram_loss"]
 
     def loss():
         return language_modeling_metrics(totals(objective, objective, data, Accelerator(cpu=True)), "mlm")["eval_loss"]

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hfrep.objectives import linear_loss
-from hfrep.objectives.linear_loss import IGNORED, chunk_positions, linear_cross_entropy
+from hfrep.objectives.base import IGNORED
+from hfrep.objectives.linear_loss import chunk_positions, linear_cross_entropy
 
 WIDTH, VOCABULARY, CHUNK = 16, 100, 64
 

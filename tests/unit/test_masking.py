@@ -6,7 +6,8 @@ import torch
 
 from hfrep.data.order import Addresses
 from hfrep.errors import ConfigError, DataError
-from hfrep.objectives.masking import CAPACITY_STEP, IGNORED, MEAN_SPAN, MaskedLMCollator, MaskingSettings
+from hfrep.objectives.base import IGNORED
+from hfrep.objectives.masking import CAPACITY_STEP, MEAN_SPAN, MaskedLMCollator, MaskingSettings
 
 LENGTH = 128
 BYS = ("token", "word", "span")

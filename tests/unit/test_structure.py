@@ -16,7 +16,7 @@ LAYERS = [
     {"data", "models"},
     {"tasks", "objectives"},
     {"training", "adaptation", "evaluation", "export", "card"},
-    {"hub"},
+    {"hub", "publish"},
 ]
 
 

@@ -1,0 +1,40 @@
+"""A decoder's tokenizer: it begins texts, does not end them, and comes back from disk as it was."""
+
+import pytest
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from hfrep.data.decoder_tokenizer import decoder_tokenizer
+from hfrep.data.tokenizer import encode_documents, tokenizer_hash
+from hfrep.errors import DataError
+
+TEXT = "the old house"
+
+
+@pytest.mark.parametrize("name", ["bpe", "wordpiece"])
+def test_a_prompt_is_not_over(name, request, tmp_path):
+    """Begin token first and no end token, also after saving; the tokenizer it was made from is left as it was."""
+    before = request.getfixturevalue(name)
+    made = decoder_tokenizer(before)
+    made.save_pretrained(tmp_path)
+    content = encode_documents(before, [TEXT])[0].ids
+    for tokenizer in (made, AutoTokenizer.from_pretrained(tmp_path)):
+        assert tokenizer(TEXT)["input_ids"] == [tokenizer.bos_token_id, *content]
+        assert "token_type_ids" not in tokenizer(TEXT)
+        padded = tokenizer([TEXT, "a"], padding=True)["attention_mask"]
+        assert padded[1][0] == 0
+        assert padded[1][-1] == 1
+        assert tokenizer_hash(tokenizer) == tokenizer_hash(made) != tokenizer_hash(before)
+    assert before(TEXT)["input_ids"] == [before.cls_token_id, *content, before.sep_token_id]
+
+
+def test_without_pad_it_pads_with_the_end(bpe):
+    """As GPT-2's own, which is only read with, not trained."""
+    bare = PreTrainedTokenizerFast(tokenizer_object=bpe.backend_tokenizer, bos_token="<s>", eos_token="</s>")
+    assert decoder_tokenizer(bare).pad_token == "</s>"
+
+
+def test_no_way_to_begin_is_told(bpe):
+    """The message names both tokens that are missing."""
+    bare = PreTrainedTokenizerFast(tokenizer_object=bpe.backend_tokenizer)
+    with pytest.raises(DataError, match=r"end a document, found no bos \(or cls\) and no eos \(or sep\) token"):
+        decoder_tokenizer(bare)
