@@ -13,7 +13,7 @@ INSTALLED := $(VENV)/installed
 LAUNCH := $(BIN)/accelerate launch --quiet --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no
 
 .DEFAULT_GOAL := help
-.PHONY: help setup mlm test test-all check format benchmark
+.PHONY: help setup mlm clm test test-all check format benchmark
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -29,6 +29,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 mlm: $(INSTALLED) ## set up, then train a BERT from scratch: the main job
 	$(LAUNCH) recipes/mlm.py $(ARGS)
+
+clm: $(INSTALLED) ## set up, then train a GPT from scratch
+	$(LAUNCH) recipes/clm.py $(ARGS)
 
 test: $(INSTALLED) ## set up, then run the tests
 	$(BIN)/python -m pytest -m "not slow" --durations 10
@@ -48,4 +51,5 @@ format: $(INSTALLED) ## put the code into its format
 
 benchmark: $(INSTALLED) ## time training and tokenizing against the stock tools
 	$(BIN)/python benchmarks/mlm_speed.py
+	$(BIN)/python benchmarks/clm_speed.py
 	$(BIN)/python benchmarks/packing_speed.py

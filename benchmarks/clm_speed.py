@@ -67,7 +67,7 @@ def make_side(name: str, folder: str) -> Steps:
         tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]")
         collator = DataCollatorForLanguageModeling(tokenizer, mlm=False)
         return stock_side(model, collator, make_rows(), ROWS, folder)
-    return our_side(CausalLM(model, CausalLMCollator()), make_rows(), ROWS, name.removeprefix("hfrep, "))
+    return our_side(CausalLM(model, CausalLMCollator()), make_rows(), ROWS, LENGTH, name.removeprefix("hfrep, "))
 
 
 class Peak:

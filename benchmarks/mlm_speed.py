@@ -69,8 +69,8 @@ def main() -> None:
         collator = DataCollatorForLanguageModeling(tokenizer, mlm_probability=0.15)
         sides = {
             "transformers.Trainer": stock_side(model, collator, rows, ROWS, folder),
-            "hfrep, adamw": our_side(make_objective(tokenizer), rows, ROWS, "adamw"),
-            "hfrep, muon": our_side(make_objective(tokenizer), rows, ROWS, "muon"),
+            "hfrep, adamw": our_side(make_objective(tokenizer), rows, ROWS, LENGTH, "adamw"),
+            "hfrep, muon": our_side(make_objective(tokenizer), rows, ROWS, LENGTH, "muon"),
         }
         for run in sides.values():
             run(2)

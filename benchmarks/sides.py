@@ -10,6 +10,7 @@ from transformers import PreTrainedModel, Trainer, TrainingArguments
 
 from hfrep.data.batches import MicroBatches, batches_from
 from hfrep.data.order import Shuffled
+from hfrep.data.rows import Rows
 from hfrep.objectives.base import Objective
 from hfrep.training.loop import LoopSettings
 from hfrep.training.optim import OptimizerSettings, build_optimizers
@@ -26,6 +27,7 @@ class RandomRows:
     fingerprint = "random"
 
     def __init__(self, number: int, length: int, vocabulary: int, begin: int, end: int) -> None:
+        self.length = length
         self.tokens = np.random.default_rng(0).integers(FIRST_WORD, vocabulary, (number, length))
         self.tokens[:, 0], self.tokens[:, -1] = begin, end
 
@@ -37,13 +39,13 @@ class RandomRows:
         return {"input_ids": tokens, "segments": np.ones_like(tokens), "word_starts": np.ones(tokens.shape, bool)}
 
 
-def batches_of(objective: Objective, rows: RandomRows, batch_rows: int) -> Any:
+def batches_of(objective: Objective, rows: Rows, batch_rows: int) -> Any:
     division = LoopSettings(train_batch_size=batch_rows).division(Accelerator(cpu=True))
     data = MicroBatches(rows, Shuffled(len(rows), 0), division, objective.collator())
     return batches_from(data, step=0, workers=0, pin_memory=False)
 
 
-def our_side(objective: Objective, rows: RandomRows, batch_rows: int, optimizer: str) -> Steps:
+def our_side(objective: Objective, rows: Rows, batch_rows: int, length: int, optimizer: str) -> Steps:
     accelerator, settings = Accelerator(cpu=True), OptimizerSettings(optimizer=optimizer)
     module, *optimizers = accelerator.prepare(objective, *build_optimizers(objective, settings))
     gradient = Gradient(accelerator, objective, module.train(), settings.max_grad_norm)
@@ -56,7 +58,7 @@ def our_side(objective: Objective, rows: RandomRows, batch_rows: int, optimizer:
             for one in optimizers:
                 one.step()
                 one.zero_grad()
-        return steps * batch_rows * rows.tokens.shape[1] / (time.perf_counter() - began)
+        return steps * batch_rows * length / (time.perf_counter() - began)
 
     return run
 
@@ -77,6 +79,6 @@ def stock_side(model: PreTrainedModel, collator: Any, rows: RandomRows, batch_ro
             disable_tqdm=True,
         )
         trainer = Trainer(model=model, args=arguments, train_dataset=data, data_collator=collator)
-        return trainer.train().metrics["train_steps_per_second"] * batch_rows * rows.tokens.shape[1]
+        return trainer.train().metrics["train_steps_per_second"] * batch_rows * rows.length
 
     return run
