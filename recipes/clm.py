@@ -38,7 +38,6 @@ from hfrep.models.memory import training_bytes
 from hfrep.models.presets import CausalModelSettings, build_model
 from hfrep.models.scaling import ScalingSettings, budget_advice
 from hfrep.objectives.clm import CausalLM, CausalLMCollator
-from hfrep.objectives.masking import special_tokens
 from hfrep.publish import publish
 from hfrep.settings import parse
 from hfrep.training.budget import Budget, BudgetSettings
@@ -68,14 +67,14 @@ GROUPS = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the recipe; returns the status to exit with."""
-    defaults = {"output_dir": "runs/clm", "tokenizer": str(TOKENIZER), "sequence_length": 256}
+    defaults = {"output_dir": "runs/clm", "sequence_length": 256}
     groups = parse(*GROUPS, argv=argv, description=__doc__, defaults=defaults)
     corpora, cut, shape, loop, length, scaling, _, checking, writing, checkpoint, _, launch = groups
     shape, length = shape.or_default("gpt2-mini"), length.or_default(max_minutes=4)
     accelerator = start(launch, checkpoint.output_dir)
 
     # Text: documents → tokens → rows.
-    tokenizer = decoder_tokenizer(load_tokenizer(cut.tokenizer))
+    tokenizer = decoder_tokenizer(load_tokenizer(cut.tokenizer or shape.model_name_or_path or str(TOKENIZER)))
     text = open_text(corpora, cut, tokenizer, seed=launch.seed, causal=True)
     run = Run(accelerator, groups, {"text": text.fingerprint, "tokenizer_hash": tokenizer_hash(tokenizer)})
     budget = Budget.of(
@@ -86,11 +85,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     model = build_model(
         shape, tokenizer=tokenizer, sequence_length=cut.sequence_length, auto_class=AutoModelForCausalLM
     )
-    never = special_tokens(tokenizer)
-    never[tokenizer.eos_token_id] = False  # a decoder learns to end
-    counts = np.where(never, 0, text.token_counts(len(tokenizer)))
+    counts = text.token_counts(len(tokenizer))
+    # How long a text may be is known from what was trained: no position behind it was.
+    known = 0 if shape.model else tokenizer.model_max_length
+    tokenizer.model_max_length = max(known, cut.sequence_length)
     if shape.model:
-        tokenizer.model_max_length = cut.sequence_length  # no position behind it will be trained
         initialize_from_text(model, counts)
     objective = CausalLM(model, CausalLMCollator(), documents=cut.documents)
     run.tell(model=shape.describe(model), text=text)
@@ -110,9 +109,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         run.tell(proved="; ".join(objective.prove(cut.sequence_length)))
 
-        # Validation: every token of the held-out rows, and what counting alone would score on them.
+        # Validation: the same rows every time, and what counting alone would score on them.
         validation = validation_batches(text.validation, objective.collator(), checking, accelerator)
-        baselines = ngram_baselines(text.training, validation, next_tokens, counts, never)
+        baselines = ngram_baselines(text.training, validation, next_tokens, counts, np.zeros(len(counts), bool))
 
         def evaluate(module: nn.Module) -> dict[str, float]:
             metrics = language_modeling_metrics(totals(module, objective, validation, accelerator), "clm")

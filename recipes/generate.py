@@ -19,7 +19,7 @@ from transformers import TextStreamer
 from hfrep.data import local
 from hfrep.data.decoder_tokenizer import decoder_tokenizer
 from hfrep.data.tokenizer import load_tokenizer
-from hfrep.errors import ConfigError, told_in_one_sentence
+from hfrep.errors import ConfigError, DataError, told_in_one_sentence
 from hfrep.evaluation.generation import GenerationSettings, generate
 from hfrep.models.language_model import open_causal_model
 from hfrep.settings import parse, setting
@@ -45,6 +45,9 @@ class PromptSettings:
             raise ConfigError(
                 where="the prompts", expected="--prompt or --prompts", found="both", do="put all of them into the file"
             )
+        if self.output_file is not None and not Path(self.output_file).absolute().parent.is_dir():
+            folder = str(Path(self.output_file).absolute().parent)
+            raise ConfigError(where="--output_file", expected="a folder that is there", found=folder, do="make it")
         if self.eval_batch_size < 1:
             found = str(self.eval_batch_size)
             raise ConfigError(where="eval_batch_size", expected="1 or more", found=found, do="raise it")
@@ -54,6 +57,8 @@ class PromptSettings:
         if self.prompts:
             lines = local.read(Path(self.prompts), separator="line", column="prompt")
             texts = [line.rstrip("\n") for line in lines if line.strip()]
+            if not texts:
+                raise DataError(where=self.prompts, expected="a prompt or more", found="none", do="correct the file")
         else:
             texts = self.prompt or [""]
         size = self.eval_batch_size if self.prompts or self.output_file else 1
@@ -72,20 +77,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     tokenizer = decoder_tokenizer(tokenizer)
     batches = list(settings.batches())
 
-    with open(settings.output_file, "w", encoding="utf-8") if settings.output_file else nullcontext() as file:
+    # Written aside, so that a file of that name stays until there is another.
+    aside = None if settings.output_file is None else Path(f"{settings.output_file}.partial")
+    with nullcontext() if aside is None else open(aside, "w", encoding="utf-8") as file:
         for seed in settings.seeds:
             for prompts in batches:
                 alone = len(prompts) == 1 and file is None
-                streamer = TextStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True) if alone else None
-                if alone:
-                    print(prompts[0], end="", flush=True)
+                streamer = TextStreamer(tokenizer, skip_special_tokens=True) if alone else None
                 texts = generate(model, tokenizer, prompts, writing, seed=seed, streamer=streamer)
                 for prompt, text in zip(prompts, texts, strict=True):
                     if file is not None:
                         file.write(json.dumps({"prompt": prompt, "seed": seed, "text": text}) + "\n")
                     elif not alone:
                         print(f"{prompt}{text}\n", flush=True)
-    if settings.output_file:
+    if aside is not None:
+        aside.replace(settings.output_file)
         print(f"texts: {settings.output_file}")
     return 0
 

@@ -64,7 +64,7 @@ GROUPS = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the recipe; returns the status to exit with."""
-    defaults = {"output_dir": "runs/mlm", "tokenizer": str(TOKENIZER)}
+    defaults = {"output_dir": "runs/mlm"}
     groups = parse(*GROUPS, argv=argv, description=__doc__, defaults=defaults)
     corpora, cut, shape, masking, loop, length, scaling, _, checking, checkpoint, _, launch = groups
     shape, length = shape.or_default("bert-mini"), length.or_default(max_minutes=4)
@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     accelerator = start(launch, checkpoint.output_dir)
 
     # Text: documents → tokens → rows.
-    tokenizer = load_tokenizer(cut.tokenizer)
+    tokenizer = load_tokenizer(cut.tokenizer or shape.model_name_or_path or str(TOKENIZER))
     text = open_text(corpora, cut, tokenizer, seed=launch.seed)
     run = Run(accelerator, groups, {"text": text.fingerprint, "tokenizer_hash": tokenizer_hash(tokenizer)})
     budget = Budget.of(
@@ -82,8 +82,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Model and objective.
     model = build_model(shape, tokenizer=tokenizer, sequence_length=cut.sequence_length)
     counts = text.token_counts(len(tokenizer))
+    # How long a text may be is known from what was trained: no position behind it was.
+    known = 0 if shape.model else tokenizer.model_max_length
+    tokenizer.model_max_length = max(known, cut.sequence_length)
     if shape.model:
-        tokenizer.model_max_length = cut.sequence_length  # no position behind it will be trained
         initialize_from_text(model, np.where(special_tokens(tokenizer), 0, counts))
     collator = MaskedLMCollator.of(tokenizer, rates=masking.rates, by=masking.masking, seed=launch.seed)
     objective = MaskedLM(model, collator, documents=cut.documents)

@@ -29,7 +29,10 @@ from hfrep.training.record import environment
 
 
 @dataclass(frozen=True, kw_only=True)
-class PerplexitySettings:
+class PerplexitySettings(ReadingSettings):
+    corpus: list[str] | None = setting(
+        None, "text to judge it on: files, folders, Hub ids or docstrings; not what it was trained on", kind="operation"
+    )
     model_name_or_path: str = setting("runs/clm/model", "causal language model: a folder or a Hub id")
     tokenizer: str | None = setting(
         None, "tokenizer: a folder or a Hub id; default: the model's", aliases=("tokenizer_name",)
@@ -49,6 +52,12 @@ class PerplexitySettings:
     output_dir: str = setting("runs/perplexity", "folder for results.json", kind="operation")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.corpus is None) == (self.passages is None):
+            found = "neither" if self.corpus is None else "both"
+            raise ConfigError(
+                where="the text", expected="--corpus or --passages", found=found, do="name what to judge the model on"
+            )
         for name, least in (("window", 2), ("stride", 1), ("eval_batch_tokens", 1)):
             value = getattr(self, name)
             if value is not None and value < least:
@@ -72,13 +81,13 @@ class PerplexitySettings:
         return window, stride
 
 
-GROUPS = (PerplexitySettings, ReadingSettings, ThreadSettings)
+GROUPS = (PerplexitySettings, ThreadSettings)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the recipe; returns the status to exit with."""
     groups = parse(*GROUPS, argv=argv, description=__doc__)
-    settings, reading, threads = groups
+    settings, threads = groups
     device = start_alone(threads)
     tokenizer = load_tokenizer(settings.tokenizer or settings.model_name_or_path, own_pad=False)
     model = open_causal_model(settings.model_name_or_path, tokenizer).to(device)
@@ -89,18 +98,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     scores: dict[str, dict[str, float]] = {}
     if settings.passages:
-        passages = list(local.read(Path(settings.passages), separator="line", column=reading.text_column))
-        passages = [passage.strip() for passage in passages if passage.strip()][: reading.max_documents]
+        passages = list(local.read(Path(settings.passages), separator="line", column=settings.text_column))
+        passages = [passage.strip() for passage in passages if passage.strip()][: settings.max_documents]
         word = score_last_words(model, tokenizer, passages, window=window, batch_tokens=settings.eval_batch_tokens)
         scores[settings.passages] = {**dataclasses.asdict(word), "perplexity": word.perplexity}
         protocol = f"last word after the rest, tokenized together; right where greedy; window {window}"
         print(f"{settings.passages}: {word}")
     else:
-        for name in reading.corpus:
+        for name in settings.corpus:
             text = score_documents(
                 model,
                 tokenizer,
-                open_corpus(name, reading, splits=("validation", "train")).documents(),
+                open_corpus(name, settings, splits=("validation", "train")).documents(),
                 window=window,
                 stride=stride,
                 batch_tokens=settings.eval_batch_tokens,

@@ -43,7 +43,12 @@ SHORT_DOCUMENT = 64  # tokens; a median below it suggests that the separator cut
 @dataclass(frozen=True, kw_only=True)
 class BlockSettings:
     # A path may move and the same words stay: what a resume checks is the tokenizer's hash.
-    tokenizer: str = setting("", "tokenizer: a folder or a Hub id", kind="operation", aliases=("tokenizer_name",))
+    tokenizer: str | None = setting(
+        None,
+        "tokenizer: a folder or a Hub id; default: that of --model_name_or_path, or one of ours for fresh weights",
+        kind="operation",
+        aliases=("tokenizer_name",),
+    )
     sequence_length: int = setting(
         128, "tokens per row, special tokens included", aliases=("max_seq_length", "block_size")
     )

@@ -16,28 +16,30 @@ from hfrep.errors import DataError
 def decoder_tokenizer(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
     """A copy of `tokenizer` for a decoder: begin token first, no end token, batches padded on the left.
 
-    A tokenizer that has cls and sep tokens only begins documents with the first and ends them with the second. One
-    without a pad token pads with the end token, which is right for who masks padding out; training refuses it
-    (`hfrep.data.tokenizer.load_tokenizer`).
+    A tokenizer that has cls and sep tokens only begins documents with the first and ends them with the second; one that
+    has only an end token begins them with it too, as GPT-2's does. One without a pad token pads with the end token,
+    which is right for who masks padding out; training refuses it (`hfrep.data.tokenizer.load_tokenizer`).
 
     Raises:
-        DataError: it has no token to begin or to end a document with.
+        DataError: it has no token to end a document with.
     """
-    begin, end = tokenizer.bos_token or tokenizer.cls_token, tokenizer.eos_token or tokenizer.sep_token
-    if begin is None or end is None:
-        missing = [name for name, token in (("bos (or cls)", begin), ("eos (or sep)", end)) if token is None]
+    end = tokenizer.eos_token or tokenizer.sep_token
+    if end is None:
         raise DataError(
             where=f"tokenizer {tokenizer.name_or_path}",
-            expected="tokens that begin and end a document",
-            found=f"no {' and no '.join(missing)} token",
+            expected="an eos (or sep) token, which ends a document",
+            found="none",
             do="add one with add_special_tokens and save it",
         )
+    begin = tokenizer.bos_token or tokenizer.cls_token or end
     made = copy.deepcopy(tokenizer)
     made.bos_token, made.eos_token, made.padding_side = begin, end, "left"
     if made.pad_token is None:
         made.pad_token = end
     made.model_input_names = ["input_ids", "attention_mask"]  # GPT-2 would add word vectors for token types
     made.backend_tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{begin} $A", pair=f"{begin} $A $B", special_tokens=[(begin, made.bos_token_id)]
+        single="begin $A",
+        pair="begin $A $B",
+        special_tokens=[{"id": "begin", "ids": [made.bos_token_id], "tokens": [begin]}],
     )
     return made

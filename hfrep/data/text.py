@@ -44,11 +44,16 @@ class Text:
         )
 
     def token_counts(self, size: int) -> Integers:
-        """How often each of `size` tokens stands in the training rows, special tokens included; int64 [size]."""
+        """How often each of `size` tokens stands in the training rows, but for what begins a segment; int64 [size].
+
+        In a decoder's rows these are the targets.
+        """
         counts = np.zeros(size, np.int64)
         for first in range(0, len(self.training), ROWS_AT_A_TIME):
             rows = self.training.take(np.arange(first, min(first + ROWS_AT_A_TIME, len(self.training))))
-            counts += np.bincount(rows["input_ids"].ravel(), minlength=size)
+            segments = rows["segments"]
+            inside = (segments > 0) & (np.diff(segments, axis=1, prepend=0) == 0)
+            counts += np.bincount(rows["input_ids"][inside], minlength=size)
         return counts
 
     def advice(self) -> Iterator[str]:

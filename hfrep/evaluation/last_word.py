@@ -54,9 +54,11 @@ def score_last_words(
         window: tokens that the model sees at once, the begin token included; of a longer passage the last ones.
 
     Raises:
-        DataError: a passage of fewer than two words.
+        DataError: no passage, one of fewer than two words, or a last word that no token touches.
     """
     texts, scored = [], []
+    if not passages:
+        raise DataError(where="the passages", expected="one or more", found="none", do="name a file with text in it")
     for number, (passage, encoding) in enumerate(zip(passages, encode_documents(tokenizer, passages), strict=True), 1):
         if len(passage.split()) < 2:
             raise DataError(
@@ -67,6 +69,13 @@ def score_last_words(
             )
         context = passage.rsplit(maxsplit=1)[0]
         tokens = sum(end > len(context) for _, end in encoding.offsets)
+        if tokens == 0:
+            raise DataError(
+                where=f"passage {number}",
+                expected="a last word of which the tokenizer keeps something",
+                found=repr(passage[len(context) :]),
+                do="correct the file",
+            )
         texts.append([tokenizer.bos_token_id, *encoding.ids[1 - window :]])
         scored.append(min(tokens, window - 1))
     scores = score_continuations(model, texts, scored, batch_tokens=batch_tokens)

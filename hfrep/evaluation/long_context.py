@@ -15,20 +15,28 @@ from itertools import islice
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from hfrep.data.tokenizer import encode_documents
+from hfrep.errors import DataError
 from hfrep.evaluation.continuations import score_continuations
 from hfrep.evaluation.sentences import BATCH_TOKENS
 
+TOKENS_AT_A_TIME = 1 << 20  # of all windows that are held
 DOCUMENTS_AT_A_TIME = 64
 
 
 @dataclass(frozen=True)
 class TextScore:
-    """Totals over documents: nats, tokens they are the cost of, bytes of text in UTF-8."""
+    """Totals over documents: nats, tokens they are the cost of, bytes of text in UTF-8.
+
+    Attributes:
+        lossless: whether tokens gave the text back. Where they do not, bits per byte are too low: what the tokenizer
+            loses (case, accents, blanks) is not paid for.
+    """
 
     nats: float
     tokens: int
     bytes: int
     documents: int
+    lossless: bool
 
     @property
     def nats_per_token(self) -> float:
@@ -46,8 +54,9 @@ class TextScore:
         return {name: getattr(self, name) for name in ("nats_per_token", "perplexity", "bits_per_byte")}
 
     def __str__(self) -> str:
+        caution = "" if self.lossless else " (too low: the tokenizer loses some of the text)"
         return (
-            f"{self.bits_per_byte:.4f} bits per byte, {self.nats_per_token:.4f} nats per token (perplexity "
+            f"{self.bits_per_byte:.4f} bits per byte{caution}, {self.nats_per_token:.4f} nats per token (perplexity "
             f"{self.perplexity:.2f}) over {self.documents:,} documents, {self.tokens:,} tokens, {self.bytes:,} bytes"
         )
 
@@ -68,21 +77,32 @@ def score_documents(
         window: tokens that the model sees at once, the begin token included.
         stride: tokens that a window moves on by, at most ``window - 1``.
         batch_tokens: tokens that go through the model at once.
+
+    Raises:
+        DataError: there is no document.
     """
     assert 0 < stride < window
-    nats, tokens, size, number = 0.0, 0, 0, 0
-    stream = iter(documents)
-    while texts := list(islice(stream, DOCUMENTS_AT_A_TIME)):
-        cut = [
-            piece
-            for encoding in encode_documents(tokenizer, texts)
-            for piece in _windows([*encoding.ids, tokenizer.eos_token_id], window - 1, stride)
-        ]
-        rows = [[tokenizer.bos_token_id, *seen] for seen, _ in cut]
-        scores = score_continuations(model, rows, [new for _, new in cut], batch_tokens=batch_tokens)
+    nats, tokens, size, number, lossless = 0.0, 0, 0, 0, True
+
+    def windows() -> Iterator[tuple[list[int], int]]:
+        nonlocal size, number, lossless
+        stream = iter(documents)
+        while texts := list(islice(stream, DOCUMENTS_AT_A_TIME)):
+            for text, encoding in zip(texts, encode_documents(tokenizer, texts), strict=True):
+                size, number = size + len(text.encode()), number + 1
+                lossless = lossless and tokenizer.decode(encoding.ids) == text
+                for seen, new in _windows([*encoding.ids, tokenizer.eos_token_id], window - 1, stride):
+                    yield [tokenizer.bos_token_id, *seen], new
+
+    all_windows = windows()
+    while group := list(islice(all_windows, TOKENS_AT_A_TIME // window + 1)):
+        scores = score_continuations(model, *zip(*group, strict=True), batch_tokens=batch_tokens)
         nats, tokens = nats - float(scores.nats.sum()), tokens + int(scores.tokens.sum())
-        size, number = size + sum(len(text.encode()) for text in texts), number + len(texts)
-    return TextScore(nats, tokens, size, number)
+    if number == 0:
+        raise DataError(
+            where="the text to score", expected="a document or more", found="none", do="name a file with text in it"
+        )
+    return TextScore(nats, tokens, size, number, lossless)
 
 
 def _windows(tokens: Sequence[int], window: int, stride: int) -> Iterator[tuple[Sequence[int], int]]:

@@ -137,7 +137,8 @@ class Sentences:
 
 def batches(lengths: Integers, batch_tokens: int) -> Iterator[slice]:
     """Runs of rows of ascending `lengths` [r] that take at most `batch_tokens` when padded; always at least one row."""
-    with tqdm(total=len(lengths), desc="scoring", disable=None) as bar:  # no bar where the output is not a terminal
+    # No bar where the output is not a terminal.
+    with tqdm(total=len(lengths), desc="scoring", leave=False, disable=None) as bar:
         first = 0
         while first < len(lengths):
             most = max(1, batch_tokens // max(1, int(lengths[first])))

@@ -68,6 +68,14 @@ class Objective(nn.Module, ABC):
         In eval mode it may add other sums over the same targets, such as how many were guessed right.
         """
 
+    def prove(self, sequence_length: int) -> list[str]:
+        """Show, before training, that what rows of this length promise holds; what was shown, if anything.
+
+        Raises:
+            ProofError: it does not hold.
+        """
+        return []
+
     def after_step(self) -> None:
         """Called after each optimizer step: momentum copies and queues move here. Most objectives have none."""
         return

@@ -67,7 +67,9 @@ class CausalLM(Objective):
         labels, evaluating = batch["labels"].flatten(), not self.training
         inputs = {"input_ids": batch["input_ids"], **self._row_inputs(batch["segments"])}
         if self._head is None:
-            total, correct = _dense(self.kept(**inputs).logits.flatten(0, 1), labels)
+            logits = self.kept(**inputs).logits.flatten(0, 1).float()
+            total = F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum")
+            correct = (logits.argmax(-1) == labels).sum().float() if evaluating else total
         else:
             hidden = self._head.hidden(**inputs).flatten(0, 1)
             output = self._head.output
@@ -86,8 +88,3 @@ class CausalLM(Objective):
             prove_isolation(self.kept, self._row_inputs, sequence_length=sequence_length)
             shown.append("documents packed into one row do not see each other")
         return shown
-
-
-def _dense(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    total = F.cross_entropy(logits.float(), labels, ignore_index=IGNORED, reduction="sum")
-    return total, (logits.argmax(-1) == labels).sum().float()

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+AT_A_TIME = 1 << 24  # numbers of matrices that go through together: of each, a few copies are held
+
 
 class Muon(torch.optim.Muon):
     """`torch.optim.Muon` with its arguments and its state; ``adjust_lr_fn="original"`` and Nesterov's momentum."""
@@ -23,7 +25,9 @@ class Muon(torch.optim.Muon):
             loss = None if closure is None else closure()
         for group in self.param_groups:
             for parameters in _by_shape(group["params"]):
-                self._update(parameters, group)
+                number = max(1, AT_A_TIME // parameters[0].numel())
+                for first in range(0, len(parameters), number):
+                    self._update(parameters[first : first + number], group)
         return loss
 
     def _update(self, parameters: list[Tensor], group: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from torch import nn
 
 from hfrep.data.order import Order
 from hfrep.data.rows import Rows
-from hfrep.errors import CheckpointError
+from hfrep.errors import CheckpointError, TrainingError
 from hfrep.models.scaling import tokens_per_second
 from hfrep.objectives.base import Objective
 from hfrep.settings import as_dict
@@ -81,7 +81,15 @@ class Run:
             self.accelerator.wait_for_everyone()
             yield
         # Left by one process while another still speaks, a process group aborts at times.
-        self.accelerator.wait_for_everyone()
+        try:
+            self.accelerator.wait_for_everyone()
+        except RuntimeError:
+            raise TrainingError(
+                where="the end of the run",
+                expected="all processes to come to it",
+                found="one gone",
+                do="see its message, and start the same command again",
+            ) from None
 
     def result(self) -> list[str] | None:
         """The lines of the result in ``run.json``, if this same run has been finished in the folder.

@@ -115,6 +115,21 @@ def test_last_words(model, tokenizer):
     assert 0 <= score.low <= score.accuracy <= score.high <= 1
 
 
+def test_what_a_tokenizer_loses_is_said(model, tokenizer, wordpiece):
+    """Bits per byte of a tokenizer that folds case are too low, and the score says so."""
+    texts, folds = ["The Old HOUSE."], decoder_tokenizer(wordpiece)
+    assert score_documents(model, tokenizer, texts, window=16, stride=8).lossless
+    score = score_documents(model, folds, texts, window=16, stride=8)
+    assert not score.lossless
+    assert "bits per byte (too low: the tokenizer loses some of the text)" in str(score)
+
+
+def test_a_last_word_of_no_token_is_refused(model, wordpiece):
+    """A word that the tokenizer drops would cost nothing."""
+    with pytest.raises(DataError, match="passage 1: expected a last word of which the tokenizer keeps something"):
+        score_last_words(model, decoder_tokenizer(wordpiece), ["the old \u200b"], window=POSITIONS)
+
+
 def test_a_passage_without_context_is_refused(model, tokenizer):
     """The message names the passage."""
     with pytest.raises(DataError, match="passage 2: expected two words or more, the last of which is asked for, found"):

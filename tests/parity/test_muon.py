@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from hfrep.training import muon
 from hfrep.training.muon import Muon, orthogonalized
 
 SHAPES = [(24, 24), (24, 24), (48, 24), (24, 48), (24, 36)]
@@ -28,6 +29,13 @@ def test_steps_are_torchs() -> None:
     """Square, tall and wide matrices together move as torch's optimizer moves each, to bfloat16's precision."""
     for ours, theirs in zip(trained(Muon, SHAPES), trained(torch.optim.Muon, SHAPES), strict=True):
         assert (ours - theirs).norm() < 0.02 * theirs.norm()
+
+
+def test_large_groups_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However few numbers go through together, and at least one matrix does."""
+    expected = trained(Muon, SHAPES)
+    monkeypatch.setattr(muon, "AT_A_TIME", 1)
+    torch.testing.assert_close(trained(Muon, SHAPES), expected, rtol=1e-4, atol=1e-6)
 
 
 def test_matrices_do_not_mix() -> None:

@@ -112,11 +112,15 @@ def test_prompts_of_a_file_are_answered_for_each_seed(finished, tmp_path, capsys
     assert capsys.readouterr().out == "".join(f"{one['prompt']}{one['text']}\n\n" for one in written[:2])
 
 
-def test_a_single_prompt_streams(finished, capsys):
-    """What is shown while it is written is what comes out in the end."""
+def test_a_single_prompt_streams(finished, tmp_path, capsys):
+    """What is shown while it is written, prompt first, is what a file of the same seed would hold."""
     flags = ["--model_name_or_path", str(finished / "model"), "--prompt", "the old", "--max_new_tokens", "6"]
+    assert WRITE([*flags, "--output_file", str(tmp_path / "out.jsonl")]) == 0
+    capsys.readouterr()
     assert WRITE(flags) == 0
-    assert capsys.readouterr().out.startswith("the old")
+    text = json.loads((tmp_path / "out.jsonl").read_text())["text"]
+    assert capsys.readouterr().out == f"the old{text}\n"
+    assert text
 
 
 def test_text_is_judged_by_windows(finished, tmp_path, capsys):
@@ -143,6 +147,27 @@ def test_last_words_of_a_file(finished, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "last word right" in printed
     assert "over 9 passages" in printed
+
+
+def test_going_on_from_weights(finished, flags, corpus_file, tmp_path):
+    """Without --tokenizer the model's own is taken; longer rows make it one for longer texts; samples fit into it."""
+    wrong = {"--model", "--tokenizer", "--sequence_length", "--max_new_tokens", "--max_steps"}
+    kept = [
+        part for name, value in zip(flags[::2], flags[1::2], strict=True) if name not in wrong for part in (name, value)
+    ]
+    flags = [*kept, "--model_name_or_path", str(finished / "model"), "--max_steps", "2", "--output_dir", str(tmp_path)]
+    assert TRAIN([*flags, "--sequence_length", "96"]) == 0
+    hashes = [json.loads((run / "run.json").read_text())["identity"]["tokenizer_hash"] for run in (finished, tmp_path)]
+    assert hashes[0] == hashes[1]
+    assert json.loads((tmp_path / "model" / "tokenizer_config.json").read_text())["model_max_length"] == 96
+
+
+def test_short_rows_leave_room_for_samples(flags, tmp_path):
+    """With the default number of new tokens, as many as there is room for are written."""
+    given = dict(zip(flags[::2], flags[1::2], strict=True)) | {"--sequence_length": "24", "--max_steps": "2"}
+    del given["--max_new_tokens"]
+    assert TRAIN([*(part for pair in given.items() for part in pair), "--output_dir", str(tmp_path)]) == 0
+    assert (tmp_path / "model").is_dir()
 
 
 def test_advice_on_the_budget(flags, tmp_path, capsys):
@@ -176,16 +201,27 @@ def test_wrong_input_to_training(flags, tmp_path, wrong, words):
     [
         (WRITE, ["--prompts", "nowhere.txt"], "nowhere.txt: expected a readable file"),
         (WRITE, ["--prompts", "a.txt", "--prompt", "x"], "the prompts: expected --prompt or --prompts, found both"),
-        (WRITE, ["--max_new_tokens", "100"], "--max_new_tokens 100 more fit into the 64 tokens"),
+        (WRITE, ["--max_new_tokens", "60", "--prompt", "the old house"], "--max_new_tokens 60 more fit into the 64"),
         (JUDGE, ["--window", "65"], "--window: expected at most the 64 tokens the model was made for, found 65"),
         (JUDGE, ["--stride", "64"], "--stride: expected less than the window of 64 tokens, found 64"),
         (JUDGE, ["--corpus", "nowhere.txt"], "nowhere.txt: expected a file or a folder, found nothing there"),
         (JUDGE, ["--passages", "nowhere.jsonl"], "nowhere.jsonl: expected a readable file"),
         (JUDGE, ["--stride", "0"], "stride: expected 1 or more, found 0"),
+        (JUDGE, [], "the text: expected --corpus or --passages, found neither; name what to judge the model on"),
+        (JUDGE, ["--passages", "blank.txt"], "the passages: expected one or more, found none"),
+        (JUDGE, ["--corpus", "blank.txt"], "the text to score: expected a document or more, found none"),
+        (WRITE, ["--prompts", "blank.txt"], "blank.txt: expected a prompt or more, found none"),
+        (WRITE, ["--output_file", "nowhere/out.jsonl"], "--output_file: expected a folder that is there, found"),
+        (WRITE, ["--max_new_tokens", "64"], "--max_new_tokens: expected fewer than the 64 tokens that the model was"),
+        (WRITE, ["--temperature", "1e-9"], "temperature: expected 0 (greedy), or 0.01 or more, found 1e-09"),
     ],
 )
-def test_wrong_input_to_a_finished_model(finished, tmp_path, recipe, wrong, words):
-    """Files that are not there, and windows and texts that the model has no room for."""
+def test_wrong_input_to_a_finished_model(finished, tmp_path, monkeypatch, recipe, wrong, words):
+    """Files that are not there or hold nothing, and windows and texts that the model has no room for."""
+    (tmp_path / "blank.txt").write_text(" \n\n")
+    monkeypatch.chdir(tmp_path)
+    if "--stride" in wrong or "--window" in wrong:
+        wrong = [*wrong, "--corpus", "blank.txt"]
     flags = ["--model_name_or_path", str(finished / "model")]
     flags += ["--output_dir", str(tmp_path / "out")] if recipe is JUDGE else []
     with pytest.raises(HfrepError) as told:

@@ -33,8 +33,16 @@ def test_without_pad_it_pads_with_the_end(bpe):
     assert decoder_tokenizer(bare).pad_token == "</s>"
 
 
-def test_no_way_to_begin_is_told(bpe):
-    """The message names both tokens that are missing."""
+@pytest.mark.parametrize("token", ["<s:0>", "<|a b|>"])
+def test_one_end_token_begins_too(token, bpe):
+    """As in GPT-2; whatever signs its name is made of."""
+    named = PreTrainedTokenizerFast(tokenizer_object=bpe.backend_tokenizer, eos_token=token)
+    made = decoder_tokenizer(named)
+    assert made(TEXT)["input_ids"][0] == made.eos_token_id == made.bos_token_id
+
+
+def test_no_way_to_end_is_told(bpe):
+    """What is missing, and what to do."""
     bare = PreTrainedTokenizerFast(tokenizer_object=bpe.backend_tokenizer)
-    with pytest.raises(DataError, match=r"end a document, found no bos \(or cls\) and no eos \(or sep\) token"):
+    with pytest.raises(DataError, match=r"an eos \(or sep\) token, which ends a document, found none; add one"):
         decoder_tokenizer(bare)

@@ -40,6 +40,22 @@ def test_greedy_is_the_likeliest_token_each_time(model, tokenizer):
         assert written == tokenizer.decode(made, skip_special_tokens=True)
 
 
+def test_blanks_between_prompt_and_text_are_kept(wordpiece):
+    """A WordPiece has no sign for a blank before a word: text and prompt together decode as one."""
+    tokenizer = decoder_tokenizer(wordpiece)
+    torch.manual_seed(0)
+    config = GPT2Config(
+        vocab_size=len(tokenizer), n_positions=64, n_embd=32, n_layer=2, n_head=2, initializer_range=0.3
+    )
+    model = GPT2LMHeadModel(config).eval()
+    settings = GenerationSettings(max_new_tokens=12, temperature=0)
+    ids = tokenizer("the old house", return_tensors="pt")["input_ids"]
+    whole = model.generate(ids, max_new_tokens=12, do_sample=False, pad_token_id=0)[0]
+    (written,) = generate(model, tokenizer, ["the old house"], settings, seed=0)
+    assert "the old house" + written == tokenizer.decode(whole, skip_special_tokens=True)
+    assert written.startswith(" ") or not tokenizer.convert_ids_to_tokens(int(whole[ids.shape[1]])).isalpha()
+
+
 def test_draws_hang_on_the_seed_alone(model, tokenizer):
     """Same seed, same text; the global generator is left as it was."""
     settings = GenerationSettings(max_new_tokens=12)
@@ -61,7 +77,7 @@ def test_limits_reach_the_stock_class(model, tokenizer):
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"temperature": -0.1}, r"temperature: expected 0 \(greedy\) or more, found -0.1"),
+        ({"temperature": -0.1}, r"temperature: expected 0 \(greedy\), or 0.01 or more, found -0.1"),
         ({"top_p": 0.0}, "top_p: expected a probability above 0, at most 1, found 0.0"),
         ({"top_k": -1}, r"top_k: expected 0 \(no limit\) or more, found -1"),
         ({"max_new_tokens": 0}, "max_new_tokens: expected 1 or more, found 0"),
@@ -82,7 +98,7 @@ def test_a_prompt_without_room_is_refused(model, tokenizer):
 
 
 def test_samples_go_on_from_documents(model, tokenizer, bpe, tmp_path):
-    """Each begins as a document of the rows does, the same ones every time."""
+    """Each begins as a document does, the same ones every time."""
     texts = documents(40)
     rows = tiny.blocks(texts, bpe, tmp_path, causal=True)
     settings = GenerationSettings(max_new_tokens=8)
@@ -90,6 +106,6 @@ def test_samples_go_on_from_documents(model, tokenizer, bpe, tmp_path):
     assert len(samples) == 3
     assert len({sample.written for sample in samples}) == 3
     for sample in samples:
-        assert any(sample.prompt in text for text in texts)
+        assert any(text.startswith(sample.prompt) for text in texts)
         assert len(tokenizer(sample.prompt)["input_ids"]) <= PROMPT + 1
     assert continuations(model, tokenizer, rows, 3, settings) == samples
