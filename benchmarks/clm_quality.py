@@ -14,12 +14,14 @@ import argparse
 import statistics
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
 from sides import Steps, our_side
 from torch.utils.data import Dataset, SequentialSampler
 from transformers import AutoModelForCausalLM, DataCollatorForLanguageModeling, Trainer, TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint
 
 from hfrep.data.blocks import BlockSettings
 from hfrep.data.corpus import CorpusSettings
@@ -63,8 +65,8 @@ class Stock:
         self.text, self.tokenizer, self.model = text, tokenizer, model
         self.batch_rows, self.sequence_length = batch_rows, sequence_length
 
-    def train(self, steps: int, *, learning_rate: float, seed: int, folder: str) -> float:
-        """Train so many steps; returns tokens a second."""
+    def train(self, steps: int, *, learning_rate: float, seed: int, folder: str, save_steps: int = 0) -> float:
+        """Train so many steps, or the rest of them after the last checkpoint in `folder`; returns tokens a second."""
         arguments = TrainingArguments(
             output_dir=folder,
             per_device_train_batch_size=self.batch_rows,
@@ -75,7 +77,9 @@ class Stock:
             seed=seed,
             use_cpu=True,
             report_to="none",
-            save_strategy="no",
+            save_strategy="steps" if save_steps else "no",
+            save_steps=save_steps or 1,
+            save_total_limit=1,
             logging_steps=25,
             disable_tqdm=True,
         )
@@ -85,7 +89,12 @@ class Stock:
             train_dataset=Positions(self.text, steps * self.batch_rows),
             data_collator=DataCollatorForLanguageModeling(self.tokenizer, mlm=False),
         )
-        return trainer.train().metrics["train_steps_per_second"] * self.batch_rows * self.sequence_length
+        last = get_last_checkpoint(folder) if Path(folder).is_dir() else None
+        return (
+            trainer.train(resume_from_checkpoint=last).metrics["train_steps_per_second"]
+            * self.batch_rows
+            * self.sequence_length
+        )
 
 
 def main() -> None:
@@ -127,12 +136,13 @@ def main() -> None:
         )
         return
     began = time.monotonic()
+    folder = arguments.output_dir
     stock.train(
-        arguments.steps, learning_rate=arguments.learning_rate, seed=arguments.seed, folder=arguments.output_dir
+        arguments.steps, learning_rate=arguments.learning_rate, seed=arguments.seed, folder=folder, save_steps=50
     )
-    stock.model.save_pretrained(arguments.output_dir)
-    tokenizer.save_pretrained(arguments.output_dir)
-    print(f"{arguments.steps} steps in {(time.monotonic() - began) / 60:.1f} minutes: {arguments.output_dir}")
+    stock.model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    print(f"{arguments.steps} steps in {(time.monotonic() - began) / 60:.1f} minutes: {folder}")
 
 
 def print_steps(stock: Stock, ours: Steps, minutes: float) -> None:

@@ -67,7 +67,7 @@ GROUPS = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the recipe; returns the status to exit with."""
-    defaults = {"output_dir": "runs/clm", "sequence_length": 256}
+    defaults = {"output_dir": "runs/clm", "sequence_length": 256, "embedding_learning_rate": 4e-3}
     groups = parse(*GROUPS, argv=argv, description=__doc__, defaults=defaults)
     corpora, cut, shape, loop, length, scaling, _, checking, writing, checkpoint, _, launch = groups
     shape, length = shape.or_default("gpt2-mini"), length.or_default(max_minutes=4)

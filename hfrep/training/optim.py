@@ -35,6 +35,9 @@ class OptimizerSettings:
     )
     # At 2e-3 steps wash out the initial position vectors: some runs then never leave the plateau at the unigram loss.
     learning_rate: float = setting(1e-3, "peak learning rate of AdamW")
+    embedding_learning_rate: float | None = setting(
+        None, "peak learning rate of AdamW for word vectors and output matrix; default: --learning_rate"
+    )
     muon_learning_rate: float = setting(0.02, "peak learning rate of Muon")
     weight_decay: float = setting(0.01, "decoupled decay of weight matrices, per unit of learning rate")
     adam_beta1: float = setting(0.9, "AdamW: decay of the gradient's mean")
@@ -53,8 +56,9 @@ class OptimizerSettings:
     )
 
     def __post_init__(self) -> None:
-        for name in ("learning_rate", "muon_learning_rate", "adam_epsilon"):
-            self._require(name, getattr(self, name) > 0, "more than 0")
+        for name in ("learning_rate", "embedding_learning_rate", "muon_learning_rate", "adam_epsilon"):
+            value = getattr(self, name)
+            self._require(name, value is None or value > 0, "more than 0")
         for name in ("weight_decay", "max_grad_norm", "warmup_steps"):
             self._require(name, getattr(self, name) >= 0, "0 or more")
         for name in ("adam_beta1", "adam_beta2", "muon_momentum"):
@@ -88,14 +92,19 @@ def build_optimizers(module: nn.Module, settings: OptimizerSettings) -> list[tor
     matrices, decayed, plain = _sorted_parameters(module)
     if settings.optimizer == "adamw":
         matrices, decayed = [], matrices + decayed
+    words, word_rate = _word_matrices(module), settings.embedding_learning_rate or settings.learning_rate
     groups = [
-        {"params": decayed, "weight_decay": settings.weight_decay},
-        {"params": plain, "weight_decay": 0.0},
+        {
+            "params": [parameter for parameter in parameters if (id(parameter) in words) == for_words],
+            "weight_decay": decay,
+            "lr": word_rate if for_words else settings.learning_rate,
+        }
+        for parameters, decay in ((decayed, settings.weight_decay), (plain, 0.0))
+        for for_words in (False, True)
     ]
     optimizers: list[torch.optim.Optimizer] = [
         torch.optim.AdamW(
             [group for group in groups if group["params"]],
-            lr=settings.learning_rate,
             betas=(settings.adam_beta1, settings.adam_beta2),
             eps=settings.adam_epsilon,
             fused=True,
@@ -130,6 +139,13 @@ def _muon_groups(module: nn.Module, matrices: list[nn.Parameter], settings: Opti
         }
         for factor, params in by_factor.items()
     ]
+
+
+def _word_matrices(module: nn.Module) -> set[int]:
+    """Ids of the word vectors and output matrices in `module`."""
+    models = [part for part in module.modules() if isinstance(part, EmbeddingAccessMixin)]
+    layers = [layer for part in models for layer in (part.get_input_embeddings(), part.get_output_embeddings())]
+    return {id(layer.weight) for layer in layers if layer is not None}
 
 
 def _sorted_parameters(module: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter], list[nn.Parameter]]:

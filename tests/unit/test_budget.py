@@ -1,5 +1,6 @@
 """Budgets, schedules and parameter groups."""
 
+import micros
 import pytest
 import torch
 from torch import nn
@@ -85,6 +86,9 @@ class _Tied(nn.Module, EmbeddingAccessMixin):
         self.head = nn.Linear(4, 10)
         self.head.weight = self.words.weight
 
+    def get_input_embeddings(self):
+        return self.words
+
     def get_output_embeddings(self):
         return self.head
 
@@ -102,6 +106,19 @@ def test_every_parameter_is_trained_once_and_only_matrices_decay(optimizer):
     muons = [one for one in optimizers if isinstance(one, torch.optim.Muon)]
     assert len(muons) == (optimizer == "muon")
     assert all(muon.param_groups[0]["params"] == [model.hidden.weight] for muon in muons)
+
+
+@pytest.mark.parametrize("preset", ["gpt2-micro", "modernbert-decoder-micro", "bert-micro"])
+def test_word_vectors_may_learn_at_a_rate_of_their_own(preset, bpe):
+    """Word vectors and output matrix, tied or not, and nothing else: position vectors keep AdamW's."""
+    model = micros.micro(preset, bpe)
+    words = {id(layer.weight) for layer in (model.get_input_embeddings(), model.get_output_embeddings())}
+    for optimizer in ("adamw", "muon"):
+        settings = OptimizerSettings(optimizer=optimizer, embedding_learning_rate=0.5)
+        adamw = build_optimizers(model, settings)[0]
+        rates = {id(one): group["lr"] for group in adamw.param_groups for one in group["params"]}
+        assert {one for one, rate in rates.items() if rate == 0.5} == words
+        assert set(rates.values()) == {0.5, settings.learning_rate}
 
 
 @pytest.mark.parametrize(("inputs", "outputs"), [(8, 32), (32, 8), (16, 16)])
@@ -122,6 +139,7 @@ def test_muon_moves_gpts_turned_matrices_as_it_moves_linear_layers(inputs, outpu
     ("name", "value"),
     [
         ("learning_rate", 0.0),
+        ("embedding_learning_rate", -1.0),
         ("weight_decay", -1.0),
         ("adam_beta2", 1.0),
         ("decay_fraction", 0.0),
