@@ -114,7 +114,7 @@ def main() -> None:
     shape = shape.or_default("gpt2-mini")
     quiet_libraries()
     torch.set_num_threads(arguments.threads)
-    tokenizer = decoder_tokenizer(load_tokenizer(str(cut.tokenizer)))
+    tokenizer = decoder_tokenizer(load_tokenizer(cut.tokenizer))
     tokenizer.model_max_length = cut.sequence_length
     text = open_text(corpora, cut, tokenizer, seed=arguments.seed, causal=True)
 

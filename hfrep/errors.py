@@ -18,7 +18,8 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from functools import partial
+from typing import Any, NoReturn
 
 USER_ERROR_EXIT = 2
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -30,6 +31,10 @@ class HfrepError(Exception):
     def __init__(self, *, where: str, expected: str, found: str, do: str) -> None:
         super().__init__(f"{where}: expected {expected}, found {found}; {do}.")
         self.where, self.expected, self.found, self.do = where, expected, found, do
+
+    def __reduce__(self) -> tuple[Any, ...]:  # so that one process can tell another
+        facts = {"where": self.where, "expected": self.expected, "found": self.found, "do": self.do}
+        return partial(type(self), **facts), ()
 
 
 class ConfigError(HfrepError):
@@ -56,7 +61,8 @@ class ProofError(HfrepError):
 def told_in_one_sentence() -> Iterator[None]:
     """Print an `HfrepError` as its sentence, without a traceback, and exit with status 2.
 
-    So are told a disk without room, wherever it was met, and Ctrl-C outside of training (status 130).
+    So are told a disk without room and a missing permission, wherever they were met, and Ctrl-C outside of training
+    (status 130).
     """
     try:
         yield
@@ -64,6 +70,14 @@ def told_in_one_sentence() -> Iterator[None]:
         _exit(str(error), USER_ERROR_EXIT)
     except KeyboardInterrupt:
         _exit("stopped by Ctrl-C; what was saved stands.", 128 + signal.SIGINT)
+    except PermissionError as error:
+        denied = ConfigError(
+            where=str(error.filename or "a file"),
+            expected="a path that this user may use",
+            found=str(error.strerror),
+            do="change its permissions or name another",
+        )
+        _exit(str(denied), USER_ERROR_EXIT)
     except OSError as error:
         if error.errno not in DISK_FULL:
             raise

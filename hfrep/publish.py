@@ -36,15 +36,20 @@ def publish(
         ProofError: reopened, it is not the same.
     """
     folder = run.folder / "model"
-    card = pretrained_card(
-        name=f"{name}, pretrained",
-        auto_class=auto_class.__name__,
-        pipeline_tag=pipeline_tag,
-        corpora=text.names,
-        facts=run.told,
-        metrics=outcome.metrics,
-        examples=examples,
-    )
-    export(model, tokenizer, folder, str(card))
+
+    def card() -> str:
+        made = pretrained_card(
+            name=f"{name}, pretrained",
+            auto_class=auto_class.__name__,
+            pipeline_tag=pipeline_tag,
+            corpora=text.names,
+            facts=run.told,
+            metrics=outcome.metrics,
+            examples=examples,
+        )
+        return str(made)
+
+    export(model, tokenizer, folder, card())
     run.tell(reloaded=prove_reload(folder, model, tokenizer, auto_class.__name__, text.validation))
+    (folder / "README.md").write_text(card(), encoding="utf-8")  # which now knows of the proof
     run.finish([*summary(outcome.metrics), *examples, f"model: {folder}"], outcome.metrics)

@@ -69,6 +69,12 @@ def parse(
     return tuple(filled)
 
 
+def resolved(groups: Sequence[Any], *changed: Any) -> tuple[Any, ...]:
+    """The filled dataclasses `groups` with those of the types of `changed` in their place."""
+    by_type = {type(group): group for group in changed}
+    return tuple(by_type.get(type(group), group) for group in groups)
+
+
 def as_dict(groups: Sequence[Any], kind: Kind | None = None) -> dict[str, Any]:
     """All settings of the filled dataclasses `groups`, or those of one kind, by name."""
     return {

@@ -39,7 +39,7 @@ from hfrep.models.presets import CausalModelSettings, build_model
 from hfrep.models.scaling import ScalingSettings, budget_advice
 from hfrep.objectives.clm import CausalLM, CausalLMCollator
 from hfrep.publish import publish
-from hfrep.settings import parse
+from hfrep.settings import parse, resolved
 from hfrep.training.budget import Budget, BudgetSettings
 from hfrep.training.checkpoint import CheckpointSettings
 from hfrep.training.launch import LaunchSettings, start
@@ -71,27 +71,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     groups = parse(*GROUPS, argv=argv, description=__doc__, defaults=defaults)
     corpora, cut, shape, loop, length, scaling, _, checking, writing, checkpoint, _, launch = groups
     shape, length = shape.or_default("gpt2-mini"), length.or_default(max_minutes=4)
+    cut = cut.or_default(shape.model_name_or_path or str(TOKENIZER))
+    groups = resolved(groups, shape, length, cut)
     accelerator = start(launch, checkpoint.output_dir)
 
+    # Model and objective, before the text, which may take long to prepare.
+    tokenizer = decoder_tokenizer(load_tokenizer(cut.tokenizer))
+    tokenizer.model_max_length = shape.trained_length(tokenizer, cut.sequence_length)
+    model = build_model(
+        shape, tokenizer=tokenizer, sequence_length=cut.sequence_length, auto_class=AutoModelForCausalLM
+    )
+    objective = CausalLM(model, CausalLMCollator(), documents=cut.documents)
+
     # Text: documents → tokens → rows.
-    tokenizer = decoder_tokenizer(load_tokenizer(cut.tokenizer or shape.model_name_or_path or str(TOKENIZER)))
     text = open_text(corpora, cut, tokenizer, seed=launch.seed, causal=True)
+    counts = text.token_counts(len(tokenizer))
+    if shape.model:
+        initialize_from_text(model, counts)
     run = Run(accelerator, groups, {"text": text.fingerprint, "tokenizer_hash": tokenizer_hash(tokenizer)})
     budget = Budget.of(
         length, rows=len(text.training), batch_rows=loop.train_batch_size, row_tokens=cut.sequence_length
     )
-
-    # Model and objective.
-    model = build_model(
-        shape, tokenizer=tokenizer, sequence_length=cut.sequence_length, auto_class=AutoModelForCausalLM
-    )
-    counts = text.token_counts(len(tokenizer))
-    # How long a text may be is known from what was trained: no position behind it was.
-    known = 0 if shape.model else tokenizer.model_max_length
-    tokenizer.model_max_length = max(known, cut.sequence_length)
-    if shape.model:
-        initialize_from_text(model, counts)
-    objective = CausalLM(model, CausalLMCollator(), documents=cut.documents)
     run.tell(model=shape.describe(model), text=text)
     for advice in text.advice():
         run.say(advice)

@@ -36,7 +36,7 @@ from hfrep.models.scaling import ScalingSettings, budget_advice
 from hfrep.objectives.masking import VALIDATION_SEED, MaskedLMCollator, MaskingSettings, special_tokens
 from hfrep.objectives.mlm import MaskedLM
 from hfrep.publish import publish
-from hfrep.settings import parse
+from hfrep.settings import parse, resolved
 from hfrep.training.budget import Budget, BudgetSettings
 from hfrep.training.checkpoint import CheckpointSettings
 from hfrep.training.launch import LaunchSettings, start
@@ -68,27 +68,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     groups = parse(*GROUPS, argv=argv, description=__doc__, defaults=defaults)
     corpora, cut, shape, masking, loop, length, scaling, _, checking, checkpoint, _, launch = groups
     shape, length = shape.or_default("bert-mini"), length.or_default(max_minutes=4)
+    cut = cut.or_default(shape.model_name_or_path or str(TOKENIZER))
+    groups = resolved(groups, shape, length, cut)
     masking.require_known_length(length.max_minutes)
     accelerator = start(launch, checkpoint.output_dir)
 
+    # Model and objective, before the text, which may take long to prepare.
+    tokenizer = load_tokenizer(cut.tokenizer)
+    tokenizer.model_max_length = shape.trained_length(tokenizer, cut.sequence_length)
+    model = build_model(shape, tokenizer=tokenizer, sequence_length=cut.sequence_length)
+    collator = MaskedLMCollator.of(tokenizer, rates=masking.rates, by=masking.masking, seed=launch.seed)
+    objective = MaskedLM(model, collator, documents=cut.documents)
+
     # Text: documents → tokens → rows.
-    tokenizer = load_tokenizer(cut.tokenizer or shape.model_name_or_path or str(TOKENIZER))
     text = open_text(corpora, cut, tokenizer, seed=launch.seed)
+    counts = text.token_counts(len(tokenizer))
+    if shape.model:
+        initialize_from_text(model, np.where(special_tokens(tokenizer), 0, counts))
     run = Run(accelerator, groups, {"text": text.fingerprint, "tokenizer_hash": tokenizer_hash(tokenizer)})
     budget = Budget.of(
         length, rows=len(text.training), batch_rows=loop.train_batch_size, row_tokens=cut.sequence_length
     )
-
-    # Model and objective.
-    model = build_model(shape, tokenizer=tokenizer, sequence_length=cut.sequence_length)
-    counts = text.token_counts(len(tokenizer))
-    # How long a text may be is known from what was trained: no position behind it was.
-    known = 0 if shape.model else tokenizer.model_max_length
-    tokenizer.model_max_length = max(known, cut.sequence_length)
-    if shape.model:
-        initialize_from_text(model, np.where(special_tokens(tokenizer), 0, counts))
-    collator = MaskedLMCollator.of(tokenizer, rates=masking.rates, by=masking.masking, seed=launch.seed)
-    objective = MaskedLM(model, collator, documents=cut.documents)
     run.tell(model=shape.describe(model), text=text)
     for advice in text.advice():
         run.say(advice)

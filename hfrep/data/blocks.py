@@ -17,7 +17,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple
 
@@ -33,9 +33,10 @@ from hfrep.data.tokenizer import encode_documents, tokenizer_hash
 from hfrep.errors import ConfigError, DataError
 from hfrep.settings import setting
 
-FORMAT = 2  # part of the cache key: raise it when the layout changes
+FORMAT = 3  # part of the cache key: raise it when the layout changes
 SEGMENT_START, WORD_START = np.uint8(1), np.uint8(2)
-SHORTEST_PIECE = 8  # content tokens; a shorter piece of a longer document teaches little
+SHORTEST_PIECE = 4  # content tokens; a shorter piece of a longer document teaches little
+SHORTEST_ROW = 10
 BATCH_CHARACTERS = 2_000_000  # text tokenized at a time: enough to keep every core busy, little enough to hold
 SHORT_DOCUMENT = 64  # tokens; a median below it suggests that the separator cuts too finely
 
@@ -43,8 +44,8 @@ SHORT_DOCUMENT = 64  # tokens; a median below it suggests that the separator cut
 @dataclass(frozen=True, kw_only=True)
 class BlockSettings:
     # A path may move and the same words stay: what a resume checks is the tokenizer's hash.
-    tokenizer: str | None = setting(
-        None,
+    tokenizer: str = setting(
+        "",
         "tokenizer: a folder or a Hub id; default: that of --model_name_or_path, or one of ours for fresh weights",
         kind="operation",
         aliases=("tokenizer_name",),
@@ -58,13 +59,17 @@ class BlockSettings:
     )
 
     def __post_init__(self) -> None:
-        if self.sequence_length < SHORTEST_PIECE + 2:
+        if self.sequence_length < SHORTEST_ROW:
             raise ConfigError(
                 where="sequence_length",
-                expected=f"at least {SHORTEST_PIECE + 2} tokens",
+                expected=f"at least {SHORTEST_ROW} tokens",
                 found=str(self.sequence_length),
                 do="raise it",
             )
+
+    def or_default(self, tokenizer: str) -> "BlockSettings":
+        """These settings, with `tokenizer` where they name none."""
+        return self if self.tokenizer else replace(self, tokenizer=tokenizer)
 
 
 @dataclass(frozen=True)

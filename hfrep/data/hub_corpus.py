@@ -94,6 +94,7 @@ def _offline_where_it_is() -> Iterator[None]:
     """Without a network `load_dataset` tries for 23 s before it looks into its cache, and has no argument for it."""
     import datasets
 
+    datasets.logging.set_verbosity_error()
     before = datasets.config.HF_HUB_OFFLINE
     datasets.config.HF_HUB_OFFLINE = before or not hub_reachable()
     try:
@@ -107,7 +108,9 @@ def _told_as_not_had(name: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0] if hub_reachable() else "not in the cache, and the Hub out of reach"
+        # What is had, but not so (another configuration or split), is told as the library tells it.
+        had = isinstance(error, ValueError) or hub_reachable()
+        reason = str(error).splitlines()[0] if had else "not in the cache, and the Hub out of reach"
         raise DataError(
             where=f"--corpus {name}",
             expected="docstrings, a path that exists, or a dataset of the Hub",

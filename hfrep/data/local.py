@@ -22,6 +22,9 @@ FORMATS = ("txt", "jsonl", "csv", "parquet")
 _SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can escape one without its partner; it has no UTF-8
 
 
+_TEXT_TYPES = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null)
+
+
 def looks_like_a_path(name: str) -> bool:
     """Whether `name` can only be meant as a path: a Hub id has one slash at most and no file's ending."""
     return (
@@ -160,7 +163,8 @@ def _read_parquet(file: Path, column: str) -> Iterator[str]:
     if column not in table.schema_arrow.names:
         raise _no_column(file, column, table.schema_arrow.names)
     kind = table.schema_arrow.field(column).type
-    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind)):
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if not any(is_text(kind) for is_text in _TEXT_TYPES):
         raise _unreadable(file, f"text in column {column}", str(kind))
     try:
         for batch in table.iter_batches(columns=[column]):

@@ -62,7 +62,7 @@ class Text:
             if blocks.facts.median_document < SHORT_DOCUMENT:
                 yield (
                     f"{name}: documents have {blocks.facts.median_document} tokens in the median; "
-                    "if lines or paragraphs of one text were taken for documents, try another --document_separator"
+                    "if lines or paragraphs of one .txt were taken for documents, try another --document_separator"
                 )
 
 

@@ -157,7 +157,8 @@ def load_tokenizer(name_or_path: str, *, own_pad: bool = True) -> PreTrainedToke
         raise _no_tokenizer(
             name_or_path, "a vocabulary", "special tokens only", "save the tokenizer again, or name another"
         )
-    if own_pad and (tokenizer.pad_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id):
+    others = {getattr(tokenizer, f"{name}_token_id") for name in ("unk", "bos", "eos", "cls", "sep", "mask")}
+    if own_pad and tokenizer.pad_token_id in others | {None}:
         found = f"{tokenizer.pad_token!r}" if tokenizer.pad_token else "none"
         raise _no_tokenizer(
             name_or_path, "a pad token of its own", found, "add one with add_special_tokens and save it"

@@ -113,6 +113,10 @@ class ModelSettings:
         """Of the shape or the weights, as the user gave it."""
         return self.model or str(self.model_name_or_path)
 
+    def trained_length(self, tokenizer: PreTrainedTokenizerBase, sequence_length: int) -> int:
+        """Tokens of the longest text the model will be made for: no position behind it will have been trained."""
+        return sequence_length if self.model else max(tokenizer.model_max_length, sequence_length)
+
     def describe(self, model: PreTrainedModel) -> str:
         """Name, class and size of the `model` made with these settings, and the shape where a size was given."""
         name, config = self.name, model.config

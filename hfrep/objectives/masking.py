@@ -58,6 +58,8 @@ class MaskingSettings:
                     found=str(getattr(self, name)),
                     do="0.15 is BERT's",
                 )
+        # In one spelling, so that 0.40 is no other run than 0.4.
+        object.__setattr__(self, "mlm_probability", ":".join(f"{rate:g}" for rate in dict.fromkeys(self.rates)))
 
     @property
     def rates(self) -> tuple[float, float]:

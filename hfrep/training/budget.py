@@ -34,8 +34,22 @@ class BudgetSettings:
         return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
 
     def or_default(self, **budget: Any) -> "BudgetSettings":
-        """These settings, or `budget` where none is given."""
+        """These settings, or `budget` where none is given.
+
+        Raises:
+            ConfigError: two are given.
+        """
+        if len(self.given) > 1:
+            raise self.not_one()
         return self if self.given else BudgetSettings(**budget)
+
+    def not_one(self) -> ConfigError:
+        return ConfigError(
+            where="the budget",
+            expected="exactly one of --max_steps, --num_train_epochs, --max_tokens, --max_minutes",
+            found=" and ".join(f"--{name}" for name in self.given) or "none",
+            do="give one",
+        )
 
 
 @dataclass(frozen=True)
@@ -58,12 +72,7 @@ class Budget:
             ConfigError: two budgets, or none.
         """
         if len(settings.given) != 1:
-            raise ConfigError(
-                where="the budget",
-                expected="exactly one of --max_steps, --num_train_epochs, --max_tokens, --max_minutes",
-                found=" and ".join(f"--{name}" for name in settings.given) or "none",
-                do="give one",
-            )
+            raise settings.not_one()
         if settings.max_minutes is not None:
             return cls(None, settings.max_minutes)
         if settings.max_steps is not None:

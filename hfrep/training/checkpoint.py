@@ -8,8 +8,10 @@ then is the oldest one pruned. So at any moment ``latest`` names a complete chec
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
+import pickle
 import shutil
 import socket
 from collections.abc import Iterator, Mapping
@@ -59,6 +61,7 @@ class TrainerState:
         processes: how many processes wrote it.
         identity, schedule: the run's settings of these kinds, and what was read (fingerprints), by name.
         files: size in bytes of each other file of the checkpoint.
+        digests: of their content, by BLAKE2b.
     """
 
     step: int
@@ -67,6 +70,7 @@ class TrainerState:
     identity: Mapping[str, Any]
     schedule: Mapping[str, Any]
     files: Mapping[str, int] = field(default_factory=dict)
+    digests: Mapping[str, str] = field(default_factory=dict)
     format: int = FORMAT
 
 
@@ -127,8 +131,12 @@ class Checkpoints:
         return next(filter(None, gather_object([problem])), "")
 
     def _complete(self, aside: Path, final: Path, state: TrainerState) -> None:
-        files = {path.name: path.stat().st_size for path in sorted(aside.iterdir()) if path.is_file()}
-        (aside / STATE_FILE).write_text(json.dumps(vars(state) | {"files": files}, indent=1))
+        paths = [path for path in sorted(aside.iterdir()) if path.is_file()]
+        facts = {
+            "files": {path.name: path.stat().st_size for path in paths},
+            "digests": {path.name: _digest(path) for path in paths},
+        }
+        (aside / STATE_FILE).write_text(json.dumps(vars(state) | facts, indent=1))
         for path in [*aside.rglob("*"), aside]:
             _flush(path)
         shutil.rmtree(final, ignore_errors=True)
@@ -146,7 +154,7 @@ class Checkpoints:
         """Restore weights, optimizers and random states from a checkpoint that `read_state` has accepted."""
         try:
             self.accelerator.load_state(str(folder))
-        except (OSError, RuntimeError, ValueError, KeyError, EOFError) as error:
+        except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
             raise CheckpointError(
                 where=str(folder),
                 expected="the training state of this run's model and optimizers",
@@ -159,31 +167,35 @@ def read_state(folder: Path) -> TrainerState:
     """What the checkpoint `folder` says of itself.
 
     Raises:
-        CheckpointError: it is foreign, newer than this hfrep, or has files missing or truncated.
+        CheckpointError: it is foreign, newer than this hfrep, or has files missing, truncated or damaged.
     """
     advice = "name another with --resume_from_checkpoint PATH, or give another --output_dir to start anew"
     try:
         content = json.loads((folder / STATE_FILE).read_text())
-        found_format = content["format"]
+        found_format = int(content["format"])
+        state = None if found_format > FORMAT else TrainerState(**content)
     except (OSError, ValueError, KeyError, TypeError):
         found = "a folder without a readable one" if folder.is_dir() else "no such folder"
         raise CheckpointError(
             where=str(folder), expected=f"a checkpoint of hfrep, with {STATE_FILE}", found=found, do=advice
         ) from None
-    if found_format > FORMAT:
+    if state is None:
         raise CheckpointError(
             where=str(folder),
             expected=f"a checkpoint of format {FORMAT} or older",
             found=f"format {found_format}",
             do="resume with the newer hfrep that wrote it",
         )
-    state = TrainerState(**content)
     for name, size in state.files.items():
         path = folder / name
         actual = path.stat().st_size if path.exists() else 0
         if actual != size:
             raise CheckpointError(
                 where=str(path), expected=f"{size:,} bytes", found=f"{actual:,} (truncated or missing)", do=advice
+            )
+        if name in state.digests and _digest(path) != state.digests[name]:
+            raise CheckpointError(
+                where=str(path), expected="the bytes that were written", found="others (damaged)", do=advice
             )
     return state
 
@@ -244,7 +256,7 @@ def one_writer(folder: Path) -> Iterator[None]:
     with contextlib.ExitStack() as held:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            _require_ours(folder)
+            require_ours(folder)
             _lock(held.enter_context(open(folder / LOCK, "a+")))
         except OSError as error:
             raise CheckpointError(
@@ -256,8 +268,13 @@ def one_writer(folder: Path) -> Iterator[None]:
         yield
 
 
-def _require_ours(folder: Path) -> None:
-    content = {path.name for path in folder.iterdir()} - {LOCK}
+def require_ours(folder: Path) -> None:
+    """Refuse a `folder` that holds something and is not a run's.
+
+    Raises:
+        CheckpointError: it is such a folder.
+    """
+    content = {path.name for path in folder.iterdir()} - {LOCK, ".run.json"}
     if content and not _describes_a_run(folder / "run.json"):
         raise CheckpointError(
             where=str(folder),
@@ -293,6 +310,11 @@ def _lock(file: IO[str]) -> None:
 
 def _step(checkpoint: Path) -> int:
     return int(checkpoint.name.removeprefix("step-"))
+
+
+def _digest(file: Path) -> str:
+    with open(file, "rb") as content:
+        return hashlib.file_digest(content, "blake2b").hexdigest()
 
 
 def _flush(path: Path) -> None:

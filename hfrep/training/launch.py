@@ -4,6 +4,7 @@ import atexit
 import os
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 import torch
@@ -13,6 +14,7 @@ from accelerate.utils import DistributedType, TorchDynamoPlugin
 
 from hfrep.errors import ConfigError
 from hfrep.settings import setting
+from hfrep.training.checkpoint import require_ours
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +39,10 @@ class LaunchSettings(ThreadSettings):
     expect_processes: int | None = setting(
         None, "stop unless this many processes run; catches a launcher that silently starts one", kind="operation"
     )
-    mixed_precision: str = setting("no", "no, fp16 or bf16")
+    # Part of a run's identity as what it comes to: see `hfrep.training.run`.
+    mixed_precision: str | None = setting(
+        None, "no, fp16 or bf16; default: as the launcher is configured, or no", kind="operation"
+    )
     torch_compile: bool = setting(False, "compile the model with torch.compile", kind="operation")
     dry_run: bool = setting(
         False, "print settings, parameters, tokens and a memory estimate, and stop", kind="operation"
@@ -49,7 +54,9 @@ class LaunchSettings(ThreadSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         _require_one_or_more("expect_processes", self.expect_processes)
-        if self.mixed_precision not in ("no", "fp16", "bf16"):
+        if not 0 <= self.seed < 1 << 63:
+            raise ConfigError(where="seed", expected="0 or more, below 2^63", found=str(self.seed), do="give another")
+        if self.mixed_precision not in (None, "no", "fp16", "bf16"):
             raise ConfigError(
                 where="mixed_precision", expected="no, fp16 or bf16", found=self.mixed_precision, do="give one of them"
             )
@@ -70,13 +77,15 @@ def start(settings: LaunchSettings, output_dir: str) -> Accelerator:
 
     Raises:
         ConfigError: the launcher meant another number of processes than run.
+        CheckpointError: `output_dir` holds something and is not a run's.
     """
     quiet_libraries()
+    if Path(output_dir).is_dir():
+        require_ours(Path(output_dir))
     trackers = [name for name in settings.report_to if name != "none"]
     try:
         accelerator = Accelerator(
-            # accelerate reads its own environment where mixed_precision is None
-            mixed_precision=None if settings.mixed_precision == "no" else settings.mixed_precision,
+            mixed_precision=settings.mixed_precision,  # where None, accelerate reads its own environment
             log_with=trackers or None,
             project_dir=output_dir,
             dynamo_plugin=TorchDynamoPlugin(backend="inductor") if settings.torch_compile else None,

@@ -56,9 +56,10 @@ class OptimizerSettings:
     )
 
     def __post_init__(self) -> None:
+        if self.embedding_learning_rate is None:
+            object.__setattr__(self, "embedding_learning_rate", self.learning_rate)
         for name in ("learning_rate", "embedding_learning_rate", "muon_learning_rate", "adam_epsilon"):
-            value = getattr(self, name)
-            self._require(name, value is None or value > 0, "more than 0")
+            self._require(name, getattr(self, name) > 0, "more than 0")
         for name in ("weight_decay", "max_grad_norm", "warmup_steps"):
             self._require(name, getattr(self, name) >= 0, "0 or more")
         for name in ("adam_beta1", "adam_beta2", "muon_momentum"):
@@ -92,12 +93,12 @@ def build_optimizers(module: nn.Module, settings: OptimizerSettings) -> list[tor
     matrices, decayed, plain = _sorted_parameters(module)
     if settings.optimizer == "adamw":
         matrices, decayed = [], matrices + decayed
-    words, word_rate = _word_matrices(module), settings.embedding_learning_rate or settings.learning_rate
+    words = _word_matrices(module)
     groups = [
         {
             "params": [parameter for parameter in parameters if (id(parameter) in words) == for_words],
             "weight_decay": decay,
-            "lr": word_rate if for_words else settings.learning_rate,
+            "lr": settings.embedding_learning_rate if for_words else settings.learning_rate,
         }
         for parameters, decay in ((decayed, settings.weight_decay), (plain, 0.0))
         for for_words in (False, True)

@@ -5,6 +5,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -41,11 +42,11 @@ class Record:
     def open(self, run: Mapping[str, Any], *, step: int, done: float, tokens_per_step: int) -> None:
         """Start or continue: write ``run.json``, drop records later than `step`, and show the bar at `done` of 1."""
         self.tokens_per_step = tokens_per_step
+        self.write_run(run)  # first: it is what makes the folder a run's
         if self.accelerator.log_with:
             self.accelerator.init_trackers("tracking")
         if not self.active:
             return
-        self.write_run(run)
         kept = [record for record in self.metrics() if record["step"] <= step]
         _replace(self.folder / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in kept))
         self.bar = tqdm(
@@ -105,13 +106,13 @@ class Record:
 
 
 def environment() -> dict[str, Any]:
-    """What made this run: command, versions, commit of the working tree (None outside one), machine."""
-    try:
-        commit = subprocess.run(
-            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-        ).stdout.strip()
-    except OSError:  # no git
-        commit = ""
+    """What made this run: command, versions, commit of hfrep's source (None where it runs without), machine."""
+    source = Path(__file__).parents[2]
+    commit = ""
+    if (source / "pyproject.toml").is_file():
+        with suppress(OSError):  # no git
+            command = ["git", "-C", str(source), "rev-parse", "HEAD"]
+            commit = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
     return {
         "command": " ".join(sys.argv),
         "commit": commit or None,

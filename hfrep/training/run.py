@@ -4,18 +4,19 @@ import json
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from torch import nn
 
 from hfrep.data.order import Order
 from hfrep.data.rows import Rows
-from hfrep.errors import CheckpointError, TrainingError
+from hfrep.errors import CheckpointError, HfrepError, TrainingError
 from hfrep.models.scaling import tokens_per_second
 from hfrep.objectives.base import Objective
 from hfrep.settings import as_dict
@@ -69,7 +70,8 @@ class Run:
             step=0,
             seconds=0.0,
             processes=accelerator.num_processes,
-            identity=_as_stored(as_dict(groups, "identity") | dict(facts)),
+            # The launcher may set the precision too: what counts is what it came to.
+            identity=_as_stored(as_dict(groups, "identity") | dict(facts) | {"precision": accelerator.mixed_precision}),
             schedule=_as_stored(as_dict(groups, "schedule")),
         )
         self.told: dict[str, Any] = {}
@@ -77,8 +79,8 @@ class Run:
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Hold the folder's lock, on the main process, while the run writes to it."""
-        with one_writer(self.folder) if self.accelerator.is_main_process else nullcontext():
-            self.accelerator.wait_for_everyone()
+        with ExitStack() as held:
+            self._on_main(lambda: held.enter_context(one_writer(self.folder)))
             yield
         # Left by one process while another still speaks, a process group aborts at times.
         try:
@@ -91,6 +93,22 @@ class Run:
                 do="see its message, and start the same command again",
             ) from None
 
+    def _on_main(self, act: Callable[[], object]) -> None:
+        """Let the main process `act`; what it may not, no process may.
+
+        Raises:
+            HfrepError: the main process's, on every process.
+        """
+        problem: HfrepError | None = None
+        if self.accelerator.is_main_process:
+            try:
+                act()
+            except HfrepError as error:
+                problem = error
+        problem = gather_object([problem])[0]
+        if problem is not None:
+            raise problem
+
     def result(self) -> list[str] | None:
         """The lines of the result in ``run.json``, if this same run has been finished in the folder.
 
@@ -101,7 +119,7 @@ class Run:
         run = json.loads(path.read_text()) if path.exists() else {}
         if settings.resume_from_checkpoint != "auto" or run.get("result") is None:
             return None
-        stored = TrainerState(0, 0.0, 0, identity=run["identity"], schedule=run["schedule"])
+        stored = TrainerState(0, 0.0, 0, identity=run["identity"], schedule=run.get("schedule", {}))
         refuse_differences(stored, self.start, extend=settings.extend)
         result: list[str] = run["result"]
         return result if stored.schedule == self.start.schedule else None
@@ -129,8 +147,7 @@ class Run:
     ) -> Outcome:
         """Train to the end of the budget from wherever the folder stands, or until the run is asked to stop."""
         resumed = self._resume_point()
-        if self.accelerator.is_main_process:
-            require_room(self.folder, state_bytes(objective))
+        self._on_main(lambda: require_room(self.folder, state_bytes(objective)))
         training = self._training(objective, rows, order, budget, evaluate, on_saved)
         if resumed is not None:
             training.resume(*resumed)

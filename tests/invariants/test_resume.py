@@ -1,5 +1,6 @@
 """Resume-proof: a run killed anywhere continues bit for bit."""
 
+import json
 import os
 import signal
 
@@ -76,13 +77,26 @@ def test_other_settings_are_refused(rows, wordpiece, tmp_path):
     """A resume with another learning rate is refused and the message lists it; a longer schedule asks for --extend."""
     with pytest.raises(tiny.Killed):
         tiny.train(tmp_path / "run", rows, wordpiece, kill_at=2, save_steps=2, **RUN)
-    with pytest.raises(CheckpointError, match=r"found others \(learning_rate: 0\.001 → 0\.5\); restore them or"):
+    with pytest.raises(CheckpointError, match=r"found others \(learning_rate: 0\.001 → 0\.5; .*\); restore them or"):
         tiny.train(tmp_path / "run", rows, wordpiece, learning_rate=0.5, **RUN)
     schedule = {"lr_scheduler_type": "cosine"}
     with pytest.raises(CheckpointError, match=r"lr_scheduler_type: linear → cosine\); add --extend"):
         tiny.train(tmp_path / "run", rows, wordpiece, **RUN, **schedule)
     outcome, _, _ = tiny.train(tmp_path / "run", rows, wordpiece, extend=True, **RUN, **schedule)
     assert outcome.step == RUN["steps"]
+
+
+def test_the_precision_belongs_to_the_run(rows, wordpiece, tmp_path):
+    """Whoever set it, settings or launcher: a checkpoint says which it was, and another is refused."""
+    with pytest.raises(tiny.Killed):
+        tiny.train(tmp_path / "run", rows, wordpiece, kill_at=2, save_steps=2, **RUN)
+    file = tmp_path / "run" / "checkpoints" / "step-2" / "trainer_state.json"
+    content = json.loads(file.read_text())
+    assert content["identity"]["precision"] == "no"
+    content["identity"]["precision"] = "bf16"
+    file.write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match=r"found others \(precision: bf16 → no\)"):
+        tiny.train(tmp_path / "run", rows, wordpiece, **RUN)
 
 
 def test_a_budget_that_is_already_spent_is_refused(rows, wordpiece, tmp_path):

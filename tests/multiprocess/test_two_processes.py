@@ -10,6 +10,8 @@ import pytest
 import tiny
 from conftest import documents
 
+from hfrep.training.checkpoint import one_writer
+
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import json, os, sys
@@ -17,12 +19,15 @@ import torch, tiny
 from pathlib import Path
 from hfrep.data.blocks import Blocks
 from hfrep.data.tokenizer import load_tokenizer
+from hfrep.errors import CheckpointError
 torch.set_num_threads(1)
 folder, blocks, tokenizer, options = sys.argv[1:]
 try:
     tiny.train(folder, Blocks(Path(blocks)), load_tokenizer(tokenizer), **json.loads(options))
 except tiny.Killed:
     os._exit(0)  # as a SIGKILL would: nothing is taken down
+except CheckpointError as error:
+    Path(folder + "-refused-" + os.environ["RANK"]).write_text(str(error))
 """
 
 pytestmark = pytest.mark.multiprocess
@@ -65,3 +70,13 @@ def test_a_run_moves_between_one_and_two_processes(rows, wordpiece, tokenizer_fo
     assert len(tiny.losses(tmp_path / "moved")) == 3
     _, losses, _ = tiny.train(tmp_path / "moved", rows, wordpiece, **settings)
     assert losses == pytest.approx(straight, rel=1e-5)
+
+
+def test_what_one_process_is_refused_no_process_may(rows, tokenizer_folder, tmp_path):
+    """A folder that another run writes to: both processes end with the main one's sentence, and none waits."""
+    folder = tmp_path / "run"
+    with one_writer(folder):
+        run_two(tmp_path, folder, rows, tokenizer_folder, steps=1)
+    told = [(tmp_path / f"run-refused-{rank}").read_text() for rank in (0, 1)]
+    assert told[0] == told[1]
+    assert "expected no other process writing to this run" in told[0]

@@ -150,3 +150,22 @@ def _wait(true, seconds=60):
     while not true():
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+def test_the_precision_that_is_given_beats_the_launchers(tmp_path):
+    """What the environment says holds where no flag is given, and the run knows what it came to."""
+    script = tmp_path / "precision.py"
+    script.write_text(
+        "import sys\n"
+        "from hfrep.training.launch import LaunchSettings, start\n"
+        "settings = LaunchSettings(mixed_precision=sys.argv[1] if sys.argv[1:] else None)\n"
+        "print(start(settings, 'unused').mixed_precision)\n"
+    )
+    environment = os.environ | {"ACCELERATE_MIXED_PRECISION": "bf16"}
+    printed = [
+        subprocess.run(
+            [sys.executable, str(script), *given], env=environment, capture_output=True, text=True, check=True
+        ).stdout.strip()
+        for given in ([], ["no"])
+    ]
+    assert printed == ["bf16", "no"]

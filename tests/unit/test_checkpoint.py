@@ -117,6 +117,33 @@ def test_a_truncated_checkpoint_is_refused(checkpoints):
         read_state(folder)
 
 
+def test_a_damaged_checkpoint_is_refused(checkpoints):
+    """One byte of a file that has kept its size, random states among them."""
+    folder = checkpoints.save(state(1))
+    for name in ("pytorch_model.bin", "random_states_0.pkl"):
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
+        with pytest.raises(CheckpointError, match=rf"{name}: expected the bytes that were written, found others"):
+            read_state(folder)
+        (folder / name).write_bytes(content)
+    assert read_state(folder).step == 1
+
+
+@pytest.mark.parametrize("content", ['{"format": 1, "epoch": 3}', '{"format": "x"}', "[]", "{"])
+def test_a_foreign_state_is_refused(tmp_path, content):
+    """A file of that name that another program wrote."""
+    (tmp_path / "trainer_state.json").write_text(content)
+    with pytest.raises(CheckpointError, match=r"expected a checkpoint of hfrep.*found a folder without a readable one"):
+        read_state(tmp_path)
+
+
+def test_a_start_that_died_early_leaves_the_folder_ours(tmp_path):
+    """Before run.json stands there may be a piece of it."""
+    (tmp_path / ".run.json").write_text("{")
+    with one_writer(tmp_path):
+        pass
+
+
 def test_a_foreign_folder_is_refused(tmp_path):
     """A folder without our state file is no checkpoint, and a missing one is told as missing."""
     with pytest.raises(CheckpointError, match=r"expected a checkpoint of hfrep.*found a folder without"):

@@ -14,7 +14,9 @@ import pytest
 from conftest import documents
 
 from hfrep.data import hub_corpus
+from hfrep.data.blocks import BlockSettings
 from hfrep.data.corpus import CorpusSettings, open_corpus, open_training_and_validation
+from hfrep.data.text import open_text
 from hfrep.errors import ConfigError, DataError
 
 THREE = ["One fish.\nTwo fish.", "Red fish.", "Grüner Fisch 🦄."]
@@ -73,6 +75,13 @@ def test_each_format_gives_the_same_documents(tmp_path, name, content, zipped):
     """Text, JSON lines and CSV (with a newline inside a field), plain and gzipped; empty documents are left out."""
     raw = content.encode()
     path = written(tmp_path, f"{name}.gz", gzip.compress(raw)) if zipped else written(tmp_path, name, raw)
+    assert read(path) == THREE
+
+
+@pytest.mark.parametrize("kind", [pa.dictionary(pa.int32(), pa.string()), pa.large_string(), pa.string_view()])
+def test_parquet_keeps_text_in_several_ways(tmp_path, kind):
+    """Text is text, however pandas or another writer stored it."""
+    path = parquet_file(tmp_path / "a.parquet", {"text": pa.array(THREE).cast(kind)})
     assert read(path) == THREE
 
 
@@ -364,3 +373,29 @@ def test_bad_regular_expression(corpus_file):
     words = "document_separator: expected blank, line, file or a regular expression, found '(' (missing )"
     with pytest.raises(ConfigError, match=re.escape(words)):
         read(corpus_file, document_separator="(")
+
+
+def opened_text(tmp_path, tokenizer, content, separator="blank"):
+    path = written(tmp_path, "a.txt", content)
+    corpora = CorpusSettings(
+        corpus=[str(path)],
+        validation_corpus=[str(path)],
+        document_separator=separator,
+        cache_dir=str(tmp_path / "cache"),
+    )
+    return open_text(corpora, BlockSettings(sequence_length=32), tokenizer, seed=0)
+
+
+def test_too_little_for_a_row(tmp_path, wordpiece):
+    """How much there is, and how much a row takes."""
+    with pytest.raises(DataError, match=r"a.txt: expected text for at least one row of 32 tokens, found \d+ tokens"):
+        opened_text(tmp_path, wordpiece, "The old house.\n\nThe river.\n")
+
+
+def test_short_documents_are_told(tmp_path, wordpiece):
+    """Lines taken for documents: the median is said, and the setting that may be wrong; long ones are no matter."""
+    texts = documents(40)
+    short = list(opened_text(tmp_path, wordpiece, "\n".join(" ".join(texts).split(".")), "line").advice())
+    assert len(short) == 1
+    assert re.search(r"documents have \d+ tokens in the median; .* try another --document_separator", short[0])
+    assert list(opened_text(tmp_path, wordpiece, "\n\n".join(text * 9 for text in texts)).advice()) == []

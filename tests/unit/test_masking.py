@@ -193,3 +193,9 @@ def test_a_tokenizer_without_mask_is_refused(wordpiece):
     causal.mask_token = None
     with pytest.raises(DataError, match="expected a mask token, which masked language modeling needs, found none"):
         MaskedLMCollator.of(causal, rates=(0.15, 0.15), by="token", seed=0)
+
+
+def test_one_rate_has_one_spelling():
+    """0.40 is no other run than 0.4."""
+    assert MaskingSettings(mlm_probability="0.40") == MaskingSettings(mlm_probability="0.4")
+    assert MaskingSettings(mlm_probability="0.30:0.150").mlm_probability == "0.3:0.15"

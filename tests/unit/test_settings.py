@@ -1,6 +1,7 @@
 """Settings: which source wins, and the sentence for each mistake."""
 
 import errno
+import pickle
 import subprocess
 import sys
 from dataclasses import FrozenInstanceError, dataclass
@@ -10,7 +11,7 @@ from typing import Literal
 import pytest
 
 from hfrep.errors import USER_ERROR_EXIT, DataError, told_in_one_sentence
-from hfrep.settings import ConfigError, as_dict, differences, parse, setting
+from hfrep.settings import ConfigError, as_dict, differences, parse, resolved, setting
 
 ROOT = Path(__file__).parents[2]
 
@@ -144,8 +145,30 @@ def test_one_sentence_and_status_two(capsys, monkeypatch, rank, begins):
     assert capsys.readouterr().err == f"{begins}: expected this, found that; turn back.\n"
     with pytest.raises(ZeroDivisionError), told_in_one_sentence():
         raise ZeroDivisionError
-    with pytest.raises(PermissionError), told_in_one_sentence():
-        raise PermissionError(errno.EACCES, "not ours")
+    with pytest.raises(OSError, match="broken"), told_in_one_sentence():
+        raise OSError(errno.EIO, "broken")
+
+
+def test_a_missing_permission_is_told_wherever_it_is_met(capsys):
+    """The path and what to do about it."""
+    with pytest.raises(SystemExit) as left, told_in_one_sentence():
+        raise PermissionError(errno.EACCES, "Permission denied", "/secret")
+    assert left.value.code == USER_ERROR_EXIT
+    told = "error: /secret: expected a path that this user may use, found Permission denied; change its permissions"
+    assert told in capsys.readouterr().err
+
+
+def test_an_error_may_be_sent_to_another_process():
+    """With its class and its four facts."""
+    error = DataError(where="here", expected="this", found="that", do="turn back")
+    sent = pickle.loads(pickle.dumps(error))
+    assert (type(sent), str(sent), sent.found) == (DataError, str(error), "that")
+
+
+def test_defaults_that_a_recipe_resolves_take_their_place():
+    """The group of that type is another one, the others stay, in their order."""
+    ten = Length(max_steps=10)
+    assert resolved((Length(), Rest()), ten) == (ten, Rest())
 
 
 def test_a_full_disk_is_told_wherever_it_is_met(capsys):

@@ -296,9 +296,9 @@ def test_missing_tokenizer(name, words):
         load_tokenizer(name)
 
 
-@pytest.mark.parametrize(("pad", "found"), [("</s>", "'</s>'"), (None, "none")])
+@pytest.mark.parametrize(("pad", "found"), [("</s>", "'</s>'"), ("<unk>", "'<unk>'"), (None, "none")])
 def test_pad_must_be_a_token_of_its_own(bpe, tmp_path, pad, found):
-    """Where pad is the end token, or there is none, the tokenizer is refused."""
+    """Where pad is the end token or another special one, or there is none, the tokenizer is refused."""
     bpe.save_pretrained(tmp_path)
     opened = AutoTokenizer.from_pretrained(tmp_path)
     opened.pad_token = pad
