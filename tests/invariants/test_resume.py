@@ -19,7 +19,8 @@ def rows(wordpiece, tmp_path_factory):
 @pytest.fixture(scope="module")
 def straight(rows, wordpiece, tmp_path_factory):
     """An uninterrupted run with dropout: its losses and the hash of its weights."""
-    _, losses, weights = tiny.train(tmp_path_factory.mktemp("straight") / "run", rows, wordpiece, **RUN)
+    outcome, losses, weights = tiny.train(tmp_path_factory.mktemp("straight") / "run", rows, wordpiece, **RUN)
+    assert outcome.interruption is None  # a SIGTERM to the tests would end it early, as it should
     return losses, weights
 
 

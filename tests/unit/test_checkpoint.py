@@ -141,7 +141,7 @@ def test_a_start_that_died_early_leaves_the_folder_ours(tmp_path):
     """Before run.json stands there may be a piece of it."""
     (tmp_path / ".run.json").write_text("{")
     with one_writer(tmp_path):
-        pass
+        assert (tmp_path / ".lock").read_text().startswith("process ")
 
 
 def test_a_foreign_folder_is_refused(tmp_path):
