@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import yaml
+
+PROOFS = "## Proofs\n\n"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +42,7 @@ class Card:
             f"## Use\n\n```python\n{self.usage.strip()}\n```",
             f"## Training\n\n{_table(self.training)}",
             f"## Results\n\n{_table(self.results)}",
-            "## Proofs\n\n" + "\n".join(f"- {proof}" for proof in self.proofs),
+            PROOFS + "\n".join(f"- {proof}" for proof in self.proofs),
         ]
         if self.examples:
             parts.append("## Examples\n\n```\n" + "\n".join(self.examples) + "\n```")
@@ -86,6 +89,12 @@ def pretrained_card(
         examples=examples,
         limits="It knows what its corpus says and how it says it; it has not been checked for bias or for truth.",
     )
+
+
+def add_proof(file: Path, proof: str) -> None:
+    """Put a proof that came after the card into its `file`."""
+    head, rest = file.read_text(encoding="utf-8").split(PROOFS, 1)
+    file.write_text(f"{head}{PROOFS}- {proof}\n{rest.lstrip(chr(10))}", encoding="utf-8")
 
 
 def _table(values: Mapping[str, Any]) -> str:

@@ -1,43 +1,106 @@
 """The Hub-format folder of a trained model, and its proof: reopened without hfrep, it computes the same.
 
 The folder is written aside and renamed. Then a fresh process, in which hfrep cannot be imported and no network may be
-used, opens it by its auto class and compares what it computes with what the training process computed.
+used, opens it by the snippet in its card and compares what it computes with what the training process computed.
 """
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType
+from numpy.typing import NDArray
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from hfrep.data.rows import Rows
 from hfrep.errors import ProofError
 
+PROBE = "-probe.npz"  # ending of the file that a reopening is compared with
+# Of the environment, what a fresh process is given: where programs, caches and libraries are.
+PASSED_ON = ("PATH", "HOME", "LD_LIBRARY_PATH", "HF_HOME", "HF_HUB_CACHE", "XDG_CACHE_HOME")
 TOLERANCE = 1e-4  # of the largest logit; another thread count sums in another order
 
 REOPEN = """
-import sys
+import json, os, sys
 sys.modules["hfrep"] = None
 import numpy as np, torch, transformers
-folder, auto_class, probe = sys.argv[1:]
-probe = np.load(probe)
-torch.set_num_threads(int(probe["threads"]))
-tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-model = getattr(transformers, auto_class).from_pretrained(folder, dtype=torch.float32).eval()
-with torch.inference_mode():
-    logits = model(torch.from_numpy(probe["input_ids"])).logits.numpy()
-ids = tokenizer(str(probe["text"]))["input_ids"]
-if ids != probe["text_ids"].tolist():
-    sys.exit("the tokenizer gives other ids")
-print(float(np.abs(logits - probe["logits"]).max() / np.abs(probe["logits"]).max()))
+transformers.logging.set_verbosity_error()
+task = json.load(sys.stdin)
+torch.set_num_threads(task["threads"])
+for folder, probe in task["cases"]:
+    os.chdir(folder)
+    probe = np.load(probe)
+    names = {}
+    exec(str(probe["usage"]), names)
+    inputs = {name: torch.from_numpy(probe[f"input_{name}"]) for name in probe["inputs"].tolist()}
+    model = names["model"]
+    with torch.inference_mode():
+        logits = model(**inputs)
+    logits = (logits if torch.is_tensor(logits) else logits.logits).float().numpy()
+    if names["tokenizer"](*probe["text"].tolist())["input_ids"] != probe["text_ids"].tolist():
+        sys.exit("a tokenizer that gives other ids")
+    name = type(model).__name__ if isinstance(model, torch.nn.Module) else "a function"
+    difference = float(np.abs(logits - probe["logits"]).max() / np.abs(probe["logits"]).max())
+    print(json.dumps([name, difference]))
 """
+
+
+@dataclass(frozen=True)
+class Reopening:
+    """What a fresh process is to find in a folder.
+
+    Attributes:
+        folder: what was exported.
+        usage: Python, run in that folder, that makes a ``model`` and a ``tokenizer``: what the card tells.
+        inputs: arguments of a forward pass.
+        logits: float32, what the model computes from them here.
+        text: a text, or a pair, that the tokenizer is asked for.
+        text_ids: what it gives here.
+    """
+
+    folder: Path
+    usage: str
+    inputs: Mapping[str, NDArray[Any]]
+    logits: NDArray[np.float32]
+    text: Sequence[str]
+    text_ids: Sequence[int]
+
+    def write(self) -> Path:
+        """Put it into a file beside the folder, which is there until the proof: a kill in between loses nothing."""
+        arrays: dict[str, Any] = {f"input_{name}": part for name, part in self.inputs.items()}
+        facts: dict[str, Any] = {"usage": self.usage, "inputs": list(self.inputs), "text": list(self.text)}
+        file = self.folder.with_name(f".{self.folder.name}{PROBE}")
+        np.savez(file, logits=self.logits, text_ids=np.array(self.text_ids), **facts, **arrays)
+        return file
+
+
+@dataclass(frozen=True)
+class Reopened:
+    """What a fresh process found.
+
+    Attributes:
+        folder: what it opened.
+        name: of the class it opened it as.
+        difference: of the logits, in parts of the largest one.
+    """
+
+    folder: Path
+    name: str
+    difference: float
+
+    def __str__(self) -> str:
+        return f"a process without hfrep opens it as {self.name}; logits differ by {self.difference:.1g} of the largest"
 
 
 def whole(model: PreTrainedModel, accelerator: Accelerator) -> PreTrainedModel:
@@ -67,54 +130,79 @@ def whole(model: PreTrainedModel, accelerator: Accelerator) -> PreTrainedModel:
 
 def export(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path, card: str) -> None:
     """Write config, safetensors, tokenizer and model card to `folder`, replacing what was there."""
+    with written_aside(folder) as aside:
+        model.save_pretrained(aside)
+        tokenizer.save_pretrained(aside)
+        (aside / "README.md").write_text(card, encoding="utf-8")
+
+
+@contextmanager
+def written_aside(folder: Path) -> Iterator[Path]:
+    """An empty folder that takes the place of `folder` once it is filled."""
     aside = folder.with_name(f".{folder.name}")
     shutil.rmtree(aside, ignore_errors=True)
-    model.save_pretrained(aside)
-    tokenizer.save_pretrained(aside)
-    (aside / "README.md").write_text(card, encoding="utf-8")
+    aside.mkdir(parents=True)
+    yield aside
     shutil.rmtree(folder, ignore_errors=True)
     aside.rename(folder)
 
 
-def prove_reload(
-    folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, auto_class: str, rows: Rows
-) -> str:
-    """Reopen `folder` in a fresh process and compare what it computes on two of `rows` with what `model` does here.
+def unproved(folder: Path) -> list[Path]:
+    """The probes below `folder` of what was exported and not reopened yet."""
+    return sorted(folder.rglob(f".*{PROBE}"))
 
-    Returns:
-        what was shown, as a sentence.
+
+def prove_reload(probes: Sequence[Path]) -> list[Reopened]:
+    """Reopen what the `probes` are of in one fresh process, and compare what is computed there with what was here.
+
+    Those that hold are removed.
 
     Raises:
-        ProofError: it does not open, or computes something else.
+        ProofError: one does not open, or computes something else.
     """
+    if not probes:
+        return []
+    folders = [probe.with_name(probe.name.removeprefix(".").removesuffix(PROBE)) for probe in probes]
+    cases = [(str(folder.resolve()), str(probe.resolve())) for folder, probe in zip(folders, probes, strict=True)]
+    # Not in the run's folder or the repository: what lies there must not help. Launcher variables must not leak in.
+    environment = {name: value for name, value in os.environ.items() if name in PASSED_ON}
+    run = subprocess.run(
+        [sys.executable, "-P", "-c", REOPEN],
+        input=json.dumps({"threads": torch.get_num_threads(), "cases": cases}),
+        env=environment | {"HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""},
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = [json.loads(line) for line in run.stdout.splitlines() if line.startswith("[")]
+    opened = [Reopened(folder, *line) for folder, line in zip(folders, lines, strict=False)]
+    for one, probe in zip(opened, probes, strict=False):
+        if not one.difference <= TOLERANCE:
+            raise _not_proved(one.folder, f"logits that differ by {one.difference:.2g} of the largest")
+        probe.unlink()
+    if len(opened) < len(folders):
+        last = (run.stderr.strip().splitlines() or ["a process that ended"])[-1]
+        raise _not_proved(folders[len(opened)], last)
+    return opened
+
+
+def _not_proved(folder: Path, found: str) -> ProofError:
+    return ProofError(
+        where=str(folder),
+        expected="a process without hfrep to open it as its card says and compute the same",
+        found=found,
+        do="keep the checkpoints, which hold the weights, and report this",
+    )
+
+
+def reopening(
+    folder: Path, usage: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, rows: Rows
+) -> Reopening:
+    """What `model` computes from two of the packed `rows`, for a fresh process to compute too."""
     input_ids = rows.take(np.arange(min(2, len(rows))))["input_ids"]
     text = tokenizer.decode(input_ids[0], skip_special_tokens=True)
     model.eval()
     with torch.inference_mode():
         logits = model(torch.from_numpy(input_ids).to(model.device)).logits.float().cpu().numpy()
-    probe = folder.with_name(f".{folder.name}-probe.npz")
-    threads, text_ids = torch.get_num_threads(), tokenizer(text)["input_ids"]
-    np.savez(probe, input_ids=input_ids, logits=logits, text=text, text_ids=text_ids, threads=threads)
-    try:
-        # Not in the run's folder or the repository: what lies there must not help. Launcher variables must not leak in.
-        environment = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LD_LIBRARY_PATH")}
-        run = subprocess.run(
-            [sys.executable, "-c", REOPEN, str(folder.resolve()), auto_class, str(probe.resolve())],
-            env=environment | {"HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""},
-            cwd="/",
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    finally:
-        probe.unlink(missing_ok=True)
-    difference = float(run.stdout.split()[-1]) if run.returncode == 0 else float("nan")
-    if not difference <= TOLERANCE:
-        problem = (run.stderr.strip().splitlines() or [f"logits that differ by {difference:.2g}"])[-1]
-        raise ProofError(
-            where=str(folder),
-            expected=f"{auto_class} to open it without hfrep and compute the same",
-            found=problem,
-            do="keep the checkpoints, which hold the weights, and report this",
-        )
-    return f"a process without hfrep opens it as {auto_class}; logits differ by {difference:.1g} of the largest"
+    return Reopening(folder, usage, {"input_ids": input_ids}, logits, [text], tokenizer(text)["input_ids"])

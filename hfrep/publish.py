@@ -5,10 +5,10 @@ from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from hfrep.card import pretrained_card
+from hfrep.card import Card, pretrained_card
 from hfrep.data.text import Text
 from hfrep.evaluation.language_modeling import summary
-from hfrep.export import export, prove_reload
+from hfrep.export import export, prove_reload, reopening
 from hfrep.training.loop import Outcome
 from hfrep.training.run import Run
 
@@ -37,8 +37,8 @@ def publish(
     """
     folder = run.folder / "model"
 
-    def card() -> str:
-        made = pretrained_card(
+    def card() -> Card:
+        return pretrained_card(
             name=f"{name}, pretrained",
             auto_class=auto_class.__name__,
             pipeline_tag=pipeline_tag,
@@ -47,9 +47,9 @@ def publish(
             metrics=outcome.metrics,
             examples=examples,
         )
-        return str(made)
 
-    export(model, tokenizer, folder, card())
-    run.tell(reloaded=prove_reload(folder, model, tokenizer, auto_class.__name__, text.validation))
-    (folder / "README.md").write_text(card(), encoding="utf-8")  # which now knows of the proof
+    export(model, tokenizer, folder, str(card()))
+    (opened,) = prove_reload([reopening(folder, card().usage, model, tokenizer, text.validation).write()])
+    run.tell(reloaded=str(opened))
+    (folder / "README.md").write_text(str(card()), encoding="utf-8")  # which now knows of the proof
     run.finish([*summary(outcome.metrics), *examples, f"model: {folder}"], outcome.metrics)

@@ -92,6 +92,21 @@ class MicroBatches(Dataset[Batch]):
         return {**batch, "counted": torch.tensor(float(counted))}
 
 
+def rows_of_like_length(lengths: Integers, batch_tokens: int) -> Iterator[Integers]:
+    """All rows of `lengths` int64 [n] once, the shortest first, in batches for one forward pass.
+
+    A batch takes at most `batch_tokens` when padded, or one row.
+    """
+    order = np.argsort(lengths, kind="stable")
+    ascending, first = lengths[order], 0
+    while first < len(order):
+        window = ascending[first : first + max(1, batch_tokens // max(1, int(ascending[first])))]
+        padded = np.arange(1, len(window) + 1) * window
+        number = max(1, int(np.searchsorted(padded, batch_tokens, side="right")))
+        yield order[first : first + number]
+        first += number
+
+
 def batches_from(data: MicroBatches, step: int, workers: int, pin_memory: bool) -> Iterator[list[Batch]]:
     """The micro-batches of each step from `step` on, without end."""
     per_step = data.division.micro_batches

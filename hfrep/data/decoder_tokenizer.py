@@ -14,7 +14,9 @@ from hfrep.errors import DataError
 
 
 def decoder_tokenizer(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
-    """A copy of `tokenizer` for a decoder: begin token first, no end token, batches padded on the left.
+    """A copy of `tokenizer` for a decoder: begin token first, none at the end, batches padded on the left.
+
+    Of a pair, the end token ends the first text, so that a model that is adapted to pairs can tell the two apart.
 
     A tokenizer that has cls and sep tokens only begins documents with the first and ends them with the second; one that
     has only an end token begins them with it too, as GPT-2's does. One without a pad token pads with the end token,
@@ -39,7 +41,10 @@ def decoder_tokenizer(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizer
     made.model_input_names = ["input_ids", "attention_mask"]  # GPT-2 would add word vectors for token types
     made.backend_tokenizer.post_processor = processors.TemplateProcessing(
         single="begin $A",
-        pair="begin $A $B",
-        special_tokens=[{"id": "begin", "ids": [made.bos_token_id], "tokens": [begin]}],
+        pair="begin $A end $B",
+        special_tokens=[
+            {"id": "begin", "ids": [made.bos_token_id], "tokens": [begin]},
+            {"id": "end", "ids": [made.eos_token_id], "tokens": [end]},
+        ],
     )
     return made

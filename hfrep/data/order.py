@@ -10,7 +10,7 @@ shuffle badly. The hash is the finalizer of SplitMix64 (Steele, Lea and Flood 20
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -22,11 +22,13 @@ Integers = NDArray[np.int64]
 Words = NDArray[np.uint64]
 
 PERIOD = 1024  # positions over which a mixture meets its quotas exactly
+WINDOW = 64  # global batches inside which rows are grouped by length
 SORTED_TABLE_UP_TO = 256  # rows
 FEISTEL_ROUNDS = 6
 
 # What a random number is for: two purposes of one row never share a number.
 PURPOSE_PERMUTATION, PURPOSE_MIXTURE, PURPOSE_CORPUS, PURPOSE_CHOOSE, PURPOSE_REPLACE, PURPOSE_TOKEN = range(6)
+PURPOSE_WINDOW = 6
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,61 @@ class Mixture:
             passes[here], local = stream(within[here])
             rows[here] = first + local
         return passes, rows
+
+
+@dataclass(frozen=True)
+class GroupedByLength:
+    """The rows of another order, those of like length in one batch: less padding, and still a pure function.
+
+    Inside a window of 64 global batches rows are put in order of their lengths and cut into batches, and the batches
+    are shuffled. Which rows form a batch hangs on the order, the lengths and the batch size alone.
+
+    Attributes:
+        order: positions → passes and rows.
+        lengths: int64 [rows].
+        batch_rows: rows of a global batch.
+        seed: of the shuffled batches.
+        end: positions of the whole run, where the last window ends early; None where that is not known.
+    """
+
+    order: Order
+    lengths: Integers
+    batch_rows: int
+    seed: int
+    end: int | None = None
+    _windows: dict[int, tuple[Integers, Integers]] = field(default_factory=dict, repr=False, compare=False)
+
+    def __call__(self, positions: Integers) -> tuple[Integers, Integers]:
+        size = WINDOW * self.batch_rows
+        windows = positions // size
+        passes, rows = np.empty_like(positions), np.empty_like(positions)
+        for window in np.unique(windows):
+            here = windows == window
+            its_passes, its_rows = self._window(int(window))
+            within = positions[here] - window * size
+            passes[here], rows[here] = its_passes[within], its_rows[within]
+        return passes, rows
+
+    def _window(self, window: int) -> tuple[Integers, Integers]:
+        """Passes and rows of a window's positions; the last one asked for is kept."""
+        if window not in self._windows:
+            self._windows.clear()
+            self._windows[window] = self._grouped(window)
+        return self._windows[window]
+
+    def _grouped(self, window: int) -> tuple[Integers, Integers]:
+        size = WINDOW * self.batch_rows
+        first, last = window * size, (window + 1) * size
+        if self.end is not None and first < self.end:
+            last = min(last, self.end)
+        passes, rows = self.order(np.arange(first, last))
+        ascending = np.argsort(self.lengths[rows], kind="stable")
+        batches = np.array_split(ascending, range(self.batch_rows, last - first, self.batch_rows))
+        # A batch that is not full stays the last, where the run ends.
+        full = len(batches) - (len(batches[-1]) < self.batch_rows)
+        shuffled = np.argsort(counter_hash(self.seed, PURPOSE_WINDOW, window, np.arange(full)), kind="stable")
+        chosen = np.concatenate([*(batches[number] for number in shuffled), *batches[full:]])
+        return passes[chosen], rows[chosen]
 
 
 def order_of(sizes: Sequence[int], weights: Sequence[float] | None, seed: int) -> Order:

@@ -39,10 +39,8 @@ def score_continuations(
     """
     lengths, scored = np.array([len(text) for text in texts], np.int64), np.array(tokens, np.int64)
     nats, greedy = np.zeros(len(texts)), np.ones(len(texts), bool)
-    order = np.argsort(lengths, kind="stable")
     with token_scores(model) as score:
-        for rows in batches(lengths[order], batch_tokens):
-            chosen = order[rows]
+        for chosen in batches(lengths, batch_tokens):
             ids, inside = _padded([texts[number] for number in chosen])
             offsets = np.arange(ids.shape[1])
             tail = (lengths - scored)[chosen][:, None]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from hfrep.data.batches import rows_of_like_length
 from hfrep.data.order import Integers
 from hfrep.data.tokenizer import encode_documents
 from hfrep.errors import DataError
@@ -135,19 +136,13 @@ class Sentences:
             )
 
 
-def batches(lengths: Integers, batch_tokens: int) -> Iterator[slice]:
-    """Runs of rows of ascending `lengths` [r] that take at most `batch_tokens` when padded; always at least one row."""
+def batches(lengths: Integers, batch_tokens: int) -> Iterator[Integers]:
+    """Rows of like `lengths` [r] that take at most `batch_tokens` when padded, with a bar; always at least one row."""
     # No bar where the output is not a terminal.
     with tqdm(total=len(lengths), desc="scoring", leave=False, disable=None) as bar:
-        first = 0
-        while first < len(lengths):
-            most = max(1, batch_tokens // max(1, int(lengths[first])))
-            window = lengths[first : first + most]
-            padded = np.arange(1, len(window) + 1) * window
-            rows = max(1, int(np.searchsorted(padded, batch_tokens, side="right")))
-            yield slice(first, first + rows)
-            first += rows
-            bar.update(rows)
+        for rows in rows_of_like_length(lengths, batch_tokens):
+            yield rows
+            bar.update(len(rows))
 
 
 @contextmanager

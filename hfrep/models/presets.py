@@ -174,7 +174,7 @@ def build_model(
             do="give --model for fresh weights, or --model_name_or_path for weights to go on from",
         )
     name = settings.name
-    with _quiet():
+    with quiet_library():
         if settings.model is not None:
             model = fresh_model(name, settings.parameters, tokenizer, auto_class)
         else:
@@ -236,7 +236,7 @@ def _check_length(name: str, config: PreTrainedConfig, sequence_length: int) -> 
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet_library() -> Iterator[None]:
     """Keep the library's remarks and progress bars from the user: what matters in them is checked here."""
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()

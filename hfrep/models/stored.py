@@ -22,6 +22,22 @@ def load_stored(name: str, auto_class: Any) -> PreTrainedModel:
     Raises:
         ConfigError: it is not there, cannot be read, or lacks weights outside its head.
     """
+    model, missing = load_with_new_head(name, auto_class)
+    _require_all(name, model, [key for key in missing if key.startswith(f"{model.base_model_prefix}.")])
+    return model
+
+
+def load_with_new_head(name: str, auto_class: Any, **config: Any) -> tuple[PreTrainedModel, list[str]]:
+    """The model called `name`, in float32, and the names of its weights that are not stored and were drawn at random.
+
+    Such may be a head's, or a pooler's, which pretraining has no use for.
+
+    Args:
+        config: what its configuration is to say instead.
+
+    Raises:
+        ConfigError: it is not there, cannot be read, or lacks other weights.
+    """
     in_folder = Path(name).is_dir()
     if in_folder:
         _check_folder(Path(name))
@@ -35,6 +51,7 @@ def load_stored(name: str, auto_class: Any) -> PreTrainedModel:
             local_files_only=local,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # reported below, in our words
+            **config,
         )
     except OSError as error:
         if local and not in_folder:
@@ -46,15 +63,20 @@ def load_stored(name: str, auto_class: Any) -> PreTrainedModel:
         raise _no_weights("a model that can be read", reason(error), "check the name and the files") from error
     except (ValueError, RuntimeError, KeyError, SafetensorError, StrictDataclassError) as error:
         raise _no_weights(f"weights that {auto_class.__name__} opens", reason(error), "give others") from error
-    missing = [key for key in info["missing_keys"] if key.startswith(f"{model.base_model_prefix}.")]
-    unfit = sorted([*missing, *(key for key, *_ in info["mismatched_keys"])])
+    missing = sorted(info["missing_keys"])
+    prefix = "" if model.base_model is model else f"{model.base_model_prefix}."
+    body = [key for key in missing if key.startswith(prefix) and ".pooler." not in f".{key}"]
+    _require_all(name, model, [*body, *(key for key, *_ in info["mismatched_keys"])])
+    return model, missing
+
+
+def _require_all(name: str, model: PreTrainedModel, unfit: list[str]) -> None:
     if unfit:
         raise _no_weights(
             f"weights for all of {type(model).__name__} but its head",
-            f"{len(unfit)} tensors missing or of another shape in {name} ({unfit[0]} …)",
+            f"{len(unfit)} tensors missing or of another shape in {name} ({min(unfit)} …)",
             "give a model of this architecture and shape",
         )
-    return model
 
 
 def reason(error: Exception) -> str:

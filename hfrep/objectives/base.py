@@ -12,7 +12,6 @@ from types import MappingProxyType
 from typing import ClassVar
 
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from hfrep.data.batches import Batch, Collator
 
@@ -33,7 +32,7 @@ class Objective(nn.Module, ABC):
     batch_coupled: ClassVar[bool] = False
 
     Options: ClassVar[type | None] = None
-    kept: PreTrainedModel
+    kept: nn.Module
 
     @property
     def _no_split_modules(self) -> list[str]:
@@ -44,7 +43,7 @@ class Objective(nn.Module, ABC):
         seen = Counter(id(weight) for _, weight in self.kept.named_parameters(remove_duplicate=False))
         return [
             name
-            for name in self.kept._no_split_modules or ()
+            for name in getattr(self.kept, "_no_split_modules", None) or ()
             if all(
                 seen[id(weight)] == 1
                 for module in self.kept.modules()

@@ -34,8 +34,7 @@ class ThreadSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LaunchSettings(ThreadSettings):
-    seed: int = setting(0, "of initial weights, order of rows, masks and dropout")
+class ProcessSettings(ThreadSettings):
     expect_processes: int | None = setting(
         None, "stop unless this many processes run; catches a launcher that silently starts one", kind="operation"
     )
@@ -54,12 +53,20 @@ class LaunchSettings(ThreadSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         _require_one_or_more("expect_processes", self.expect_processes)
-        if not 0 <= self.seed < 1 << 63:
-            raise ConfigError(where="seed", expected="0 or more, below 2^63", found=str(self.seed), do="give another")
         if self.mixed_precision not in (None, "no", "fp16", "bf16"):
             raise ConfigError(
                 where="mixed_precision", expected="no, fp16 or bf16", found=self.mixed_precision, do="give one of them"
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaunchSettings(ProcessSettings):
+    seed: int = setting(0, "of initial weights, order of rows, masks and dropout")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.seed < 1 << 63:
+            raise ConfigError(where="seed", expected="0 or more, below 2^63", found=str(self.seed), do="give another")
 
 
 def quiet_libraries() -> None:
@@ -72,8 +79,8 @@ def quiet_libraries() -> None:
         warnings.filterwarnings("ignore", category=category, module=r"(torch|transformers|accelerate|datasets)\b")
 
 
-def start(settings: LaunchSettings, output_dir: str) -> Accelerator:
-    """The accelerator of this process, seeded and with its threads set.
+def start(settings: ProcessSettings, output_dir: str) -> Accelerator:
+    """The accelerator of this process, with its threads set, and seeded where there is one seed.
 
     Raises:
         ConfigError: the launcher meant another number of processes than run.
@@ -113,7 +120,8 @@ def start(settings: LaunchSettings, output_dir: str) -> Accelerator:
             where="mixed precision", expected="no or bf16 on a CPU", found="fp16", do="give --mixed_precision bf16"
         )
     settings.apply(accelerator.device)
-    torch.manual_seed(settings.seed)
+    if isinstance(settings, LaunchSettings):
+        torch.manual_seed(settings.seed)
     return accelerator
 
 
@@ -127,7 +135,8 @@ def describe_device(accelerator: Accelerator) -> str:
     """What a run computes on: device, processes, threads of each, precision."""
     device = accelerator.device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    threads = f", {torch.get_num_threads()} threads each" if device.type == "cpu" else ""
+    number = torch.get_num_threads()
+    threads = f", {number} thread{'s' if number > 1 else ''} each" if device.type == "cpu" else ""
     precision = {"no": "float32"}.get(accelerator.mixed_precision, accelerator.mixed_precision)
     number = accelerator.num_processes
     return f"{name}, {number} process{'es' if number > 1 else ''}{threads}, {precision}"
@@ -180,7 +189,7 @@ def _require_one_or_more(name: str, value: int | None) -> None:
         raise ConfigError(where=name, expected="1 or more", found=str(value), do="raise it")
 
 
-def _refuse_missing_processes(accelerator: Accelerator, settings: LaunchSettings) -> None:
+def _refuse_missing_processes(accelerator: Accelerator, settings: ProcessSettings) -> None:
     running = accelerator.num_processes
     meant = str(settings.expect_processes or os.environ.get("WORLD_SIZE") or _meant_by_accelerate(running))
     if str(running) == meant:

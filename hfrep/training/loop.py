@@ -81,7 +81,10 @@ class Outcome:
 
 
 class Training:
-    """A run: made of its parts, continued from a checkpoint if there is one, and run to its end."""
+    """A run: made of its parts, continued from a checkpoint if there is one, and run to its end.
+
+    Its end is that of the budget, or earlier, where `enough` says so of an evaluation after so many steps.
+    """
 
     def __init__(
         self,
@@ -98,10 +101,11 @@ class Training:
         record: Record,
         evaluate: Callable[[nn.Module], dict[str, float]],
         on_saved: Sequence[Callable[[Path], None]] = (),
+        enough: Callable[[int, Mapping[str, float]], bool] = lambda step, metrics: False,
     ) -> None:
         self.accelerator, self.objective, self.settings, self.budget = accelerator, objective, settings, budget
         self.checkpoints, self.record, self.state = checkpoints, record, start
-        self.evaluate, self.on_saved = evaluate, on_saved
+        self.evaluate, self.on_saved, self.enough, self.ended = evaluate, on_saved, enough, False
         division = settings.division(accelerator)
         if objective.batch_coupled and division.micro_batches > 1:
             raise ConfigError(
@@ -128,10 +132,11 @@ class Training:
             )
         self.checkpoints.load(checkpoint)
         self.state = replace(self.state, step=stored.step, seconds=stored.seconds)
+        self.ended = self.enough(stored.step, {})
 
     @property
     def finished(self) -> bool:
-        return self.budget.finished(self.state.step, self.state.seconds)
+        return self.ended or self.budget.finished(self.state.step, self.state.seconds)
 
     def run(self) -> Outcome:
         """Train until the budget is spent, or save and return early where the run is asked to stop.
@@ -226,6 +231,7 @@ class Training:
         self.gradient.module.eval()
         metrics = self.evaluate(self.gradient.module)
         self.record.evaluation(self.state.step, metrics)
+        self.ended = self.enough(self.state.step, metrics)
         self.window_began += time.monotonic() - began  # the speed that is recorded is that of training
         return metrics
 

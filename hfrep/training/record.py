@@ -33,8 +33,10 @@ class RecordSettings:
 class Record:
     """Writes the run's records; does nothing on processes other than the main one."""
 
-    def __init__(self, accelerator: Accelerator, settings: RecordSettings, output_dir: str) -> None:
-        self.accelerator, self.logging_steps = accelerator, settings.logging_steps
+    def __init__(
+        self, accelerator: Accelerator, settings: RecordSettings, output_dir: str, *, quiet: bool = False
+    ) -> None:
+        self.accelerator, self.logging_steps, self.quiet = accelerator, settings.logging_steps, quiet
         self.active = accelerator.is_main_process
         self.folder = Path(output_dir)
         self.bar: tqdm[Any] | None = None
@@ -56,6 +58,7 @@ class Record:
             desc="training",
             disable=None,  # no bar where the output is not a terminal
             file=sys.stderr,
+            leave=not self.quiet,
         )
 
     def write_run(self, run: Mapping[str, Any]) -> None:
@@ -84,7 +87,7 @@ class Record:
     def evaluation(self, step: int, values: Mapping[str, float]) -> None:
         """Record an evaluation after `step` steps and print it in a line."""
         self._write(step, values)
-        if self.active:
+        if self.active and not self.quiet:
             shown = ", ".join(f"{name.removeprefix('eval_')} {value:.4g}" for name, value in values.items())
             tqdm.write(f"step {step:,}: {shown}", file=sys.stdout)
 

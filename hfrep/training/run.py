@@ -53,10 +53,13 @@ class Run:
     Args:
         groups: all settings of the recipe, as `hfrep.settings.parse` gave them.
         facts: what the settings do not say of the run's identity: fingerprints of what was read.
+        quiet: print nothing but a bar, as one training among many; what was interrupted is told all the same.
     """
 
-    def __init__(self, accelerator: Accelerator, groups: Sequence[Any], facts: Mapping[str, str]) -> None:
-        self.accelerator, self.groups = accelerator, groups
+    def __init__(
+        self, accelerator: Accelerator, groups: Sequence[Any], facts: Mapping[str, str], *, quiet: bool = False
+    ) -> None:
+        self.accelerator, self.groups, self.quiet = accelerator, groups, quiet
         self.settings = RunSettings(
             loop=_one(groups, LoopSettings),
             optimizer=_one(groups, OptimizerSettings),
@@ -65,7 +68,7 @@ class Run:
         )
         self.folder = Path(self.settings.checkpoint.output_dir)
         self.checkpoints = Checkpoints(accelerator, self.settings.checkpoint)
-        self.record = Record(accelerator, self.settings.record, str(self.folder))
+        self.record = Record(accelerator, self.settings.record, str(self.folder), quiet=quiet)
         self.start = TrainerState(
             step=0,
             seconds=0.0,
@@ -127,6 +130,8 @@ class Run:
     def tell(self, **lines: Any) -> None:
         """Print facts of the run, one a line, and keep them for ``run.json``."""
         self.told |= lines
+        if self.quiet:
+            return
         for name, text in lines.items():
             self.say(f"{name:<10} {text}")
 
@@ -144,11 +149,12 @@ class Run:
         tokens_per_row: int,
         evaluate: Callable[[nn.Module], dict[str, float]],
         on_saved: Sequence[Callable[[Path], None]] = (),
+        enough: Callable[[int, Mapping[str, float]], bool] = lambda step, metrics: False,
     ) -> Outcome:
-        """Train to the end of the budget from wherever the folder stands, or until the run is asked to stop."""
+        """Train to the end, from wherever the folder stands, or until the run is asked to stop; see `Training`."""
         resumed = self._resume_point()
         self._on_main(lambda: require_room(self.folder, state_bytes(objective)))
-        training = self._training(objective, rows, order, budget, evaluate, on_saved)
+        training = self._training(objective, rows, order, budget, evaluate, on_saved, enough)
         if resumed is not None:
             training.resume(*resumed)
         self.tell(device=describe_device(self.accelerator), budget=f"{budget}, {self._where_it_starts(resumed)}")
@@ -181,6 +187,7 @@ class Run:
         budget: Budget,
         evaluate: Callable[[nn.Module], dict[str, float]],
         on_saved: Sequence[Callable[[Path], None]] = (),
+        enough: Callable[[int, Mapping[str, float]], bool] = lambda step, metrics: False,
     ) -> Training:
         return Training(
             self.accelerator,
@@ -195,6 +202,7 @@ class Run:
             record=self.record,
             evaluate=evaluate,
             on_saved=on_saved,
+            enough=enough,
         )
 
     def tell_plan(self, budget: Budget, training_bytes: int) -> None:
@@ -206,7 +214,8 @@ class Run:
         """Write the lines of the result to ``run.json``, which makes the run a finished one, and print them."""
         description = self._description() | {"metrics": dict(metrics), "result": list(result)}
         self.record.write_run(description)
-        self.say("\n".join(result))
+        if not self.quiet:
+            self.say("\n".join(result))
 
     def _description(self) -> dict[str, Any]:
         return {

@@ -95,7 +95,7 @@ def test_the_card_is_for_a_decoder(finished):
     assert card.startswith("---\nlibrary_name: transformers\npipeline_tag: text-generation\n")
     assert "AutoModelForCausalLM.from_pretrained" in card
     assert "bits_per_byte" in card
-    assert "a process without hfrep opens it as AutoModelForCausalLM" in card
+    assert "a process without hfrep opens it as GPT2LMHeadModel" in card
 
 
 def test_prompts_of_a_file_are_answered_for_each_seed(finished, tmp_path, capsys):

@@ -46,3 +46,10 @@ def test_no_way_to_end_is_told(bpe):
     bare = PreTrainedTokenizerFast(tokenizer_object=bpe.backend_tokenizer)
     with pytest.raises(DataError, match=r"an eos \(or sep\) token, which ends a document, found none; add one"):
         decoder_tokenizer(bare)
+
+
+def test_a_pair_is_told_apart(bpe):
+    """The first text of a pair is ended, the second is not."""
+    made = decoder_tokenizer(bpe)
+    first, second = (made(text)["input_ids"] for text in ("the house", "the boat"))
+    assert made("the house", "the boat")["input_ids"] == [*first, made.eos_token_id, *second[1:]]

@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 
 from hfrep.data.batches import Division
-from hfrep.data.order import PERIOD, Mixture, Shuffled, counter_hash, order_of, permuted, rank_slice, uniform
+from hfrep.data.order import (
+    PERIOD,
+    GroupedByLength,
+    Mixture,
+    Shuffled,
+    counter_hash,
+    order_of,
+    permuted,
+    rank_slice,
+    uniform,
+)
 from hfrep.errors import ConfigError
 
 PRIMES = (999_983, 1_000_003)
@@ -114,3 +124,49 @@ def test_hashes_of_nearby_keys_do_not_collide():
     """A hundred thousand neighbouring keys give as many hashes."""
     hashes = counter_hash(0, np.arange(400)[:, None], np.arange(250)[None, :])
     assert len(np.unique(hashes)) == 100_000
+
+
+LENGTHS = np.random.default_rng(0).integers(1, 100, 700)
+
+
+def grouped(end=None, batch_rows=8):
+    return GroupedByLength(Shuffled(700, 3), LENGTHS, batch_rows, seed=3, end=end)
+
+
+def test_grouping_takes_the_same_rows_window_by_window():
+    """Inside each window of 64 batches the rows are those of the order it groups, each as often."""
+    plain, order = Shuffled(700, 3), grouped()
+    for window in range(3):
+        positions = np.arange(window * 512, (window + 1) * 512)
+        theirs, ours = zip(*plain(positions), strict=True), zip(*order(positions), strict=True)
+        assert sorted(theirs) == sorted(ours)
+
+
+def test_grouped_batches_are_of_like_length_and_shuffled():
+    """A batch spans few lengths, and short batches do not come first."""
+    _, rows = grouped()(np.arange(512))
+    lengths = LENGTHS[rows].reshape(64, 8)
+    assert np.ptp(lengths, axis=1).mean() < np.ptp(LENGTHS) / 10
+    assert abs(np.corrcoef(np.arange(64), lengths.mean(1))[0, 1]) < 0.5
+
+
+def test_grouping_is_a_function_of_the_position():
+    """Positions asked for one by one, or from the middle of a run, give what a whole range gives."""
+    passes, rows = grouped()(np.arange(1200))
+    order = grouped()
+    for position in (0, 511, 512, 700, 1199, 3):
+        one_pass, one_row = order(np.array([position]))
+        assert (one_pass[0], one_row[0]) == (passes[position], rows[position])
+
+
+def test_a_run_that_ends_inside_a_window_takes_exactly_its_rows():
+    """With an end, the last window is cut there: two passes are two passes, and only the last batch is short."""
+    end = 1400
+    passes, rows = grouped(end)(np.arange(end))
+    assert sorted(zip(passes, rows, strict=True)) == [(number, row) for number in range(2) for row in range(700)]
+    uneven = GroupedByLength(Shuffled(70, 0), LENGTHS[:70], 16, seed=0, end=70)
+    _, rows = uneven(np.arange(70))
+    assert sorted(rows) == list(range(70))
+    assert all(
+        np.ptp(np.argsort(np.argsort(LENGTHS[:70], kind="stable"))[rows[n * 16 : n * 16 + 16]]) == 15 for n in range(4)
+    )

@@ -31,12 +31,11 @@ def test_batches_keep_to_their_bound():
     """Every row comes once and in order; no padded batch exceeds the bound, but for a row that alone does."""
     lengths = np.sort(np.random.default_rng(0).integers(1, 60, 500))
     runs = list(batches(lengths, 50))
-    assert np.concatenate([np.arange(500)[run] for run in runs]).tolist() == list(range(500))
+    assert np.concatenate(runs).tolist() == list(range(500))
     for run, following in zip(runs, [*runs[1:], None], strict=True):
-        rows = run.stop - run.start
-        assert rows * lengths[run.stop - 1] <= 50 or rows == 1
+        assert len(run) * lengths[run[-1]] <= 50 or len(run) == 1
         if following is not None:  # one row more would not have fitted
-            assert (rows + 1) * lengths[run.stop] > 50
+            assert (len(run) + 1) * lengths[following[0]] > 50
 
 
 def test_no_rows_are_no_batches():

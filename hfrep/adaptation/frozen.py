@@ -1,0 +1,157 @@
+"""The body stays as it is: its features are computed once and kept on disk, and only a head is trained on them.
+
+With a pooling by name the head is linear on standardized features, as probes are (Alain and Bengio 2016); several
+learning rates, and layers, train side by side. With ``class_head`` the stock class's own new modules are trained.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+from hfrep.adaptation.base import Adaptation, Adapted, Candidate, CardFacts, Problem, one_by_one
+from hfrep.adaptation.saved import (
+    CLASS_USAGE,
+    adapted_card,
+    base_name,
+    open_body,
+    probe_inputs,
+    probed,
+    sizes,
+    text_ids,
+)
+from hfrep.data.examples import Examples
+from hfrep.data.rows import Rows
+from hfrep.export import Reopening, export, written_aside
+from hfrep.models.classifier import Classifier
+from hfrep.models.features import FeatureRows, chosen_layers, features_of, module_hash
+from hfrep.objectives.class_head import ClassHead
+from hfrep.objectives.linear_probe import Head, LinearProbe
+from hfrep.objectives.supervised import Supervised
+
+USAGE = """
+import json
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModel, AutoTokenizer
+
+facts = json.load(open("head.json"))
+tokenizer = AutoTokenizer.from_pretrained(".")
+body = AutoModel.from_pretrained(facts["backbone"]).eval()
+head = load_file("head.safetensors")
+
+
+def model(attention_mask, **inputs):
+    outputs = body(attention_mask=attention_mask, output_hidden_states=True, **inputs)
+    states = [*outputs.hidden_states[:-1], outputs.last_hidden_state][facts["layer"]]
+    mask = attention_mask[..., None]
+    features = POOLED
+    return features @ head["weight"].T + head["bias"]
+"""
+POOLED = {
+    "cls": "states[:, 0]",
+    "last": "states[torch.arange(len(states)), attention_mask.sum(1) - 1]",
+    "mean": "(states * mask).sum(1) / mask.sum(1)",
+    "max": 'states.masked_fill(mask == 0, float("-inf")).amax(1)',
+}
+BASE_RATE = 1e-3  # of the optimizer; heads multiply it
+
+
+def groups(problem: Problem, learning_rates: Sequence[float]) -> list[list[Candidate]]:
+    """All layers and learning rates side by side; a run for each learning rate where the class's own head trains."""
+    if problem.features.pooling == "class_head":
+        return one_by_one(problem, learning_rates)
+    layers = chosen_layers(open_body(problem).model.config, problem.features.layer)
+    return [[Candidate(rate, layer) for layer in layers for rate in learning_rates]]
+
+
+def adapt(problem: Problem, train: Examples, candidates: Sequence[Candidate]) -> Adapted:
+    torch.manual_seed(problem.seed)
+    classifier = open_body(problem)
+    digest = module_hash(classifier.model.base_model)
+    layers = sorted({candidate.layer for candidate in candidates if candidate.layer is not None})
+
+    def rows(examples: Examples) -> FeatureRows:
+        return features_of(
+            classifier.model,
+            examples,
+            pooling=problem.features.pooling,
+            layers=layers,
+            cache=problem.cache,
+            digest=digest,
+            new=classifier.new,
+        )
+
+    if problem.features.pooling == "class_head":
+        return _with_class_head(problem, classifier, rows, candidates)
+    return _with_linear_heads(problem, classifier, rows, train, candidates, layers)
+
+
+def _with_class_head(
+    problem: Problem, classifier: Classifier, rows: Callable[[Examples], Rows], candidates: Sequence[Candidate]
+) -> Adapted:
+    (candidate,) = candidates
+    model, regression = classifier.model, problem.task.labels is None
+
+    def save(folder: Path, number: int, facts: CardFacts) -> Reopening:
+        export(model, problem.tokenizer, folder, str(adapted_card(problem, "frozen", CLASS_USAGE, facts)))
+        return probed(folder, CLASS_USAGE, Supervised(model, regression=regression), problem.tokenizer, facts)
+
+    objective = ClassHead(classifier, regression=regression)
+    trained, whole = sizes(model)
+    return Adapted(objective, rows, candidate.learning_rate, trained, whole, save)
+
+
+def _with_linear_heads(
+    problem: Problem,
+    classifier: Classifier,
+    rows: Callable[[Examples], Rows],
+    train: Examples,
+    candidates: Sequence[Candidate],
+    layers: Sequence[int],
+) -> Adapted:
+    features = rows(train).take(np.arange(len(train)))["features"]
+    objective = LinearProbe(
+        [Head(layers.index(candidate.layer or 0), candidate.learning_rate) for candidate in candidates],
+        base_rate=BASE_RATE,
+        mean=features.mean(0),
+        deviation=features.std(0),
+        outputs=problem.task.outputs,
+        regression=problem.task.labels is None,
+        center=float(train.targets.mean()) if problem.task.labels is None else 0.0,
+    )
+    body = sum(parameter.numel() for parameter in classifier.model.base_model.parameters())
+    trained = (features.shape[-1] + 1) * problem.task.outputs
+
+    def save(folder: Path, number: int, facts: CardFacts) -> Reopening:
+        layer = candidates[number].layer
+        usage = USAGE.replace("POOLED", POOLED[problem.features.pooling])
+        weight, bias = objective.folded(number)
+        described = {
+            "backbone": base_name(problem.model),
+            "backbone_digest": module_hash(classifier.model.base_model),
+            "pooling": problem.features.pooling,
+            "layer": layer,
+            "labels": problem.task.labels,
+        }
+        with written_aside(folder) as aside:
+            save_file({"weight": weight.cpu(), "bias": bias.cpu()}, aside / "head.safetensors")
+            (aside / "head.json").write_text(json.dumps(described, indent=1) + "\n")
+            problem.tokenizer.save_pretrained(aside)
+            (aside / "README.md").write_text(str(adapted_card(problem, "frozen", usage, facts)), encoding="utf-8")
+        inputs = probe_inputs(facts)
+        vectors = rows(facts.probe).take(np.arange(len(inputs["input_ids"])))["features"]
+        objective.eval()
+        with torch.inference_mode():
+            logits = objective.logits({"features": torch.from_numpy(vectors).to(weight.device)})[:, number]
+        return Reopening(
+            folder, usage, inputs, logits.float().cpu().numpy(), facts.text, text_ids(problem.tokenizer, facts)
+        )
+
+    return Adapted(objective, rows, BASE_RATE, trained, body + trained, save)
+
+
+FROZEN = Adaptation(adapt, groups, learning_rates=(1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2), epochs=10, folder="head")

@@ -1,0 +1,137 @@
+"""What a recipe of adaptations prints and leaves: tables, a plot, submissions, and the proof that its folders open."""
+
+import json
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+
+from hfrep.adaptation.study import Judged, ProtocolSettings, TaskStudy
+from hfrep.card import add_proof
+from hfrep.evaluation.results import (
+    Cell,
+    Comparison,
+    Results,
+    as_json,
+    compare,
+    markdown_table,
+    plot_results,
+    text_table,
+)
+from hfrep.export import prove_reload, unproved
+from hfrep.settings import as_dict
+from hfrep.tasks.submission import write_submission, zip_submission
+from hfrep.training.launch import describe_device
+from hfrep.training.record import Record, RecordSettings, environment
+
+INTERVALS = "95 % intervals by a bootstrap over examples and seeds"
+
+
+class Report:
+    """Collects the cells of the table; only the main process prints and writes.
+
+    Args:
+        groups: all settings of the recipe.
+        folder: the recipe's.
+    """
+
+    def __init__(self, accelerator: Accelerator, groups: Sequence[Any], folder: Path) -> None:
+        self.accelerator, self.folder, self.groups = accelerator, folder, groups
+        self.protocol: ProtocolSettings = next(one for one in groups if isinstance(one, ProtocolSettings))
+        self.record = Record(accelerator, RecordSettings(), str(folder))
+        self.judged: list[tuple[TaskStudy, Judged]] = []
+
+    def begin(self, studies: Sequence[TaskStudy]) -> None:
+        """Say what is going to be done, and make the folder a run's."""
+        self._say(f"device     {describe_device(self.accelerator)}")
+        for study in studies:
+            self._say(f"task       {study}")
+        rows = ", ".join(map(str, self.protocol.rows))
+        self._say(f"rows       {rows}; seeds {', '.join(map(str, self.protocol.seeds))}")
+        if self.accelerator.is_main_process:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.record.write_run(self._description())
+        self.accelerator.wait_for_everyone()
+
+    @property
+    def cells(self) -> list[Cell]:
+        return [judged.cell for _, judged in self.judged]
+
+    def add(self, study: TaskStudy, judged: Judged) -> None:
+        """Take a result in, and print it in a line."""
+        self.judged.append((study, judged))
+        cell = judged.cell
+        metrics = ", ".join(f"{name} {value:.1%}" for name, value in cell.scores.by_metric.items())
+        note = f" ({cell.note}, {cell.minutes:.1f} min a training)" if cell.trained else ""
+        self._say(f"{cell.task}, {cell.row}: {metrics}{note}")
+
+    def finish(self, studies: Sequence[TaskStudy]) -> None:
+        """Prove that what was saved opens, print the tables, and write ``results.json``, ``.md`` and ``.png``."""
+        if not self.accelerator.is_main_process:
+            return
+        if opened := prove_reload(unproved(self.folder)):
+            for one in opened:
+                add_proof(one.folder / "README.md", str(one))
+            worst = max(one.difference for one in opened)
+            self._say(
+                f"reloaded   {len(opened)} folders in a process without hfrep, each by the snippet in its card; logits "
+                f"differ by at most {worst:.1g} of the largest"
+            )
+        results = Results(self.cells, list(self._comparisons()), [*self._protocol_lines(studies)])
+        lines = [*text_table(results), *self._layer_lines()]
+        (self.folder / "results.json").write_text(json.dumps(as_json(results), indent=1) + "\n", encoding="utf-8")
+        (self.folder / "results.md").write_text(markdown_table(results), encoding="utf-8")
+        plot_results(results, self.folder / "results.png")
+        lines += self._submissions()
+        self.record.write_run(self._description() | {"result": lines})
+        self._say("\n".join(["", *lines, f"results    {self.folder}/results.json, results.md, results.png"]))
+
+    def _say(self, text: str) -> None:
+        if self.accelerator.is_main_process:
+            print(text, flush=True)
+
+    def _description(self) -> dict[str, Any]:
+        return {**environment(), "settings": as_dict(self.groups), "identity": {}}
+
+    def _comparisons(self) -> Iterator[Comparison]:
+        """Pretrained against random weights, and each two adaptations."""
+        rows = self.protocol.rows
+        for row in rows:
+            if row.random_weights:
+                yield compare(self.cells, row.adaptation, str(row))
+        for first, second in combinations(self.protocol.adaptation, 2):
+            yield compare(self.cells, first, second)
+
+    def _protocol_lines(self, studies: Sequence[TaskStudy]) -> Iterator[str]:
+        chosen = "early stopping and " if self.protocol.early_stopping_patience else ""
+        yield (
+            f"protocol: {chosen}learning rates chosen on {self.protocol.held_out_share:.0%} of the training split (at "
+            f"most 2,000 examples), held out, with seed {self.protocol.seeds[0]}; the reported splits were predicted "
+            f"once, at the end of each training; {INTERVALS}"
+        )
+        for study in studies:
+            yield from (f"{study.data.task.title}: {note}" for note in study.data.notes)
+
+    def _submissions(self) -> Iterator[str]:
+        """Write what the GLUE server takes, where test splits were predicted; a line for each row."""
+        for row in dict.fromkeys(judged.cell.row for _, judged in self.judged if judged.tests):
+            folder = self.folder / "submission" / row.replace(", ", "-").replace(" ", "-")
+            folder.mkdir(parents=True, exist_ok=True)
+            notes = [
+                write_submission(folder, study.data.task, name, predictions)
+                for study, judged in self.judged
+                if judged.cell.row == row
+                for name, predictions in judged.tests.items()
+            ]
+            file, missing = zip_submission(folder)
+            told = [*filter(None, notes), *([f"missing {', '.join(missing)}"] if missing else [])]
+            yield f"submission {row}: {file}{''.join(f'; {note}' for note in told)}"
+
+    def _layer_lines(self) -> Iterator[str]:
+        """For each task and row whose layers were compared, the score of each."""
+        for _, judged in self.judged:
+            if len(judged.layers) > 1:
+                scores = ", ".join(f"{layer}: {100 * scores.mean:.1f}" for layer, scores in judged.layers.items())
+                yield f"{judged.cell.task}, {judged.cell.row}, points by layer  {scores}"

@@ -1,0 +1,54 @@
+"""How much memory a piece of work takes at its peak."""
+
+import ctypes
+import gc
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+import psutil
+import torch
+
+STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+RESET_PEAK = "5"  # see proc(5), clear_refs
+
+
+class PeakMemory:
+    """``with PeakMemory(device) as memory``: what `memory.bytes` then says is the peak above the level at the start.
+
+    On a GPU it is what tensors took, elsewhere what was resident; None where the system does not tell.
+    """
+
+    bytes: int | None = None
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+
+    def __enter__(self) -> "PeakMemory":
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+            self._before = torch.cuda.memory_allocated(self.device)
+        else:
+            _give_back_free_memory()
+            self._before = psutil.Process().memory_info().rss
+            self._can_reset = False
+            with suppress(OSError):
+                CLEAR.write_text(RESET_PEAK)
+                self._can_reset = True
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.device.type == "cuda":
+            self.bytes = torch.cuda.max_memory_allocated(self.device) - self._before
+        elif self._can_reset:
+            lines = dict(line.split(":", 1) for line in STATUS.read_text().splitlines())
+            self.bytes = max(0, int(lines["VmHWM"].split()[0]) * 1024 - self._before)
+
+
+def _give_back_free_memory() -> None:
+    """What earlier work has freed stays resident until the C library is told; later work would seem to take none."""
+    gc.collect()
+    with suppress(OSError, AttributeError):  # a C library without such a call
+        ctypes.CDLL(None).malloc_trim(0)

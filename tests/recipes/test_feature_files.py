@@ -1,0 +1,99 @@
+"""`recipes/features.py`: texts in, the model's own hidden states out."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as parquet
+import pytest
+import torch
+from conftest import sentences
+from micros import micro
+from transformers import AutoModel
+
+from hfrep.errors import HfrepError
+
+TEXTS = sentences(9, seed=6)
+RECIPE = Path(__file__).parents[2] / "recipes" / "features.py"
+
+
+@pytest.fixture(scope="module")
+def main():
+    spec = importlib.util.spec_from_file_location("features_recipe", RECIPE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main
+
+
+@pytest.fixture(scope="module")
+def folder(wordpiece, tmp_path_factory):
+    """A pretrained model, its tokenizer, and a file of texts."""
+    folder = tmp_path_factory.mktemp("features")
+    micro("bert-micro", wordpiece).save_pretrained(folder / "model")
+    wordpiece.save_pretrained(folder / "model")
+    (folder / "texts.txt").write_text("\n".join(TEXTS) + "\n\n", encoding="utf-8")
+    return folder
+
+
+def run(main, folder, output, *flags):
+    given = ["--model_name_or_path", str(folder / "model"), "--texts", str(folder / "texts.txt")]
+    return main([*given, "--output_file", str(folder / output), "--cpu_threads", "1", *flags])
+
+
+def hidden(folder, wordpiece):
+    model = AutoModel.from_pretrained(folder / "model").eval()
+    with torch.inference_mode():
+        return [
+            [
+                states[0].numpy()
+                for states in model(**wordpiece(text, return_tensors="pt"), output_hidden_states=True)[2]
+            ]
+            for text in TEXTS
+        ]
+
+
+def test_an_array_holds_a_vector_a_text(main, folder, wordpiece, capsys):
+    """The .npy has a row for each text in the file's order, and its folder nothing else."""
+    assert run(main, folder, "out/vectors.npy", "--pooling", "cls") == 0
+    theirs = np.stack([states[-1][0] for states in hidden(folder, wordpiece)])
+    assert np.allclose(np.load(folder / "out/vectors.npy"), theirs, atol=1e-6)
+    assert [path.name for path in (folder / "out").iterdir()] == ["vectors.npy"]
+    assert "9 from" in capsys.readouterr().out
+
+
+def test_a_table_holds_each_layer(main, folder, wordpiece):
+    """With all layers a .parquet has a column for each beside the texts."""
+    assert run(main, folder, "vectors.parquet", "--layer", "all") == 0
+    table = parquet.read_table(folder / "vectors.parquet")
+    theirs = hidden(folder, wordpiece)
+    assert table["text"].to_pylist() == TEXTS
+    for layer in range(len(theirs[0])):
+        means = np.stack([states[layer].mean(0) for states in theirs])
+        assert np.allclose(np.array(table[f"layer_{layer}"].to_pylist()), means, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--texts", ""], "--texts: expected a file or a folder of texts, found none"),
+        (["--output_file", "v.csv"], r"--output_file: expected a file ending in .npy or .parquet, found v.csv"),
+        (["--layer", "7"], "--layer: expected all, or a number from -3 to 2"),
+        (["--sequence_length", "4096"], "--sequence_length: expected at most the 512 positions that"),
+        (
+            ["--model_name_or_path", "runs/mlm/model"],
+            "expected a pretrained model, by default runs/mlm/model, found no",
+        ),
+    ],
+)
+def test_mistakes_are_told(main, folder, tmp_path, monkeypatch, flags, told):
+    """What is missing or impossible is one sentence."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(HfrepError, match=told):
+        run(main, folder, "unused.npy", *flags)
+
+
+def test_no_texts_are_told(main, folder, tmp_path):
+    """A file of blank lines holds nothing to compute."""
+    (tmp_path / "blank.txt").write_text("\n \n", encoding="utf-8")
+    with pytest.raises(HfrepError, match=r"blank.txt: expected texts, found none; name another file or column"):
+        run(main, folder, "unused.npy", "--texts", str(tmp_path / "blank.txt"))
