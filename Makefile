@@ -13,7 +13,7 @@ INSTALLED := $(VENV)/installed
 LAUNCH := $(BIN)/accelerate launch --quiet --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no
 
 .DEFAULT_GOAL := help
-.PHONY: help setup mlm clm test test-all check format benchmark
+.PHONY: help setup mlm clm glue test test-all check format benchmark
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -32,6 +32,9 @@ mlm: $(INSTALLED) ## set up, then train a BERT from scratch: the main job
 
 clm: $(INSTALLED) ## set up, then train a GPT from scratch
 	$(LAUNCH) recipes/clm.py $(ARGS)
+
+glue: $(INSTALLED) ## set up, then adapt what `make mlm` left to the built-in tasks
+	$(LAUNCH) recipes/glue.py $(ARGS)
 
 test: $(INSTALLED) ## set up, then run the tests
 	$(BIN)/python -m pytest -m "not slow" --durations 10

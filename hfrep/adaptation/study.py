@@ -6,6 +6,7 @@ The splits that are reported are read by the final trainings alone, which predic
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,9 @@ class ProtocolSettings:
         if self.learning_rates is not None and not (self.learning_rates and min(self.learning_rates) > 0):
             found = " ".join(map(str, self.learning_rates)) or "none"
             raise ConfigError(where="--learning_rates", expected="numbers above 0", found=found, do="correct them")
+        if self.early_stopping_patience is not None and self.early_stopping_patience < 1:
+            found = str(self.early_stopping_patience)
+            raise ConfigError(where="--early_stopping_patience", expected="1 or more", found=found, do="raise it")
         if not 0 < self.held_out_share < 1:
             found = str(self.held_out_share)
             raise ConfigError(where="--held_out_share", expected="between 0 and 1", found=found, do="give 0.1")
@@ -121,12 +125,15 @@ class TaskStudy:
         self.folder, self.length = folder / data.task.name, length
         self.train = self._encoded(data.splits["train"])
         self.rest, self.held = map(self._encoded, held_out(data.splits["train"], protocol.held_out_share, 0))
-        self.reported = {name: self._encoded(data.splits[name]) for name in data.task.reported}
-        tests = [name for name in data.splits if name not in ("train", *data.task.reported)]
-        self.tests = {name: self._encoded(data.splits[name]) for name in tests}
+        self.tests = [name for name in data.splits if name not in ("train", *data.task.reported)]
 
     def _encoded(self, split: Split) -> Examples:
         return encode(self.problem.tokenizer, split.texts, split.targets, max_length=self.length)
+
+    @cached_property
+    def judged(self) -> dict[str, Examples]:
+        """The splits that are predicted, not read before the first training that predicts them."""
+        return {name: self._encoded(self.data.splits[name]) for name in (*self.data.task.reported, *self.tests)}
 
     def judge(self, row: Row) -> Judged:
         """Choose, train once for each seed, and score what the reported splits are predicted to be."""
@@ -164,10 +171,10 @@ class TaskStudy:
 
     def __str__(self) -> str:
         """Name and sizes."""
-        sizes = ", ".join(f"{name} {len(examples):,}" for name, examples in self.reported.items())
-        cut = sum(examples.truncated for examples in (self.train, *self.reported.values()))
-        notes = "".join(f"; {note}" for note in (*self.data.notes, *([f"{cut:,} texts cut"] if cut else [])))
-        return f"{self.data.task.title}: train {len(self.train):,}, {sizes}{notes}"
+        splits = ("train", *self.data.task.reported, *self.tests)
+        sizes = ", ".join(f"{name} {len(self.data.splits[name]):,}" for name in splits)
+        cut = f"{self.train.truncated:,} training texts cut to {self.length} tokens" if self.train.truncated else ""
+        return "; ".join([f"{self.data.task.title}: {sizes}", *self.data.notes, *filter(None, [cut])])
 
     def _choose(self, row: Row) -> tuple[list[Candidate], int]:
         """The best candidate of each layer by the held-out part, and which of them is the best."""
@@ -212,8 +219,7 @@ class TaskStudy:
                 adapted.save(folder / adaptation.folder, chosen, facts).write()
 
         train = self.train if self._stop_on is None else self.rest
-        judged = self.reported | self.tests
-        return self.fitter.fit(problem, adaptation, candidates, train, judged, folder, self._stop_on, save)
+        return self.fitter.fit(problem, adaptation, candidates, train, self.judged, folder, self._stop_on, save)
 
     def _problem(self, row: Row, seed: int) -> Problem:
         return dataclasses.replace(self.problem, random_weights=row.random_weights, seed=seed)
@@ -239,10 +245,10 @@ class TaskStudy:
             "training examples": len(self.train),
             "seed": seed,
             "chosen": str(candidate),
-            "scored on": ", ".join(f"{name} ({len(examples)})" for name, examples in self.reported.items()),
+            "scored on": ", ".join(f"{name} ({len(self.data.splits[name])})" for name in task.reported),
         }
         text = [column[0] for column in self.data.splits[first].texts]
-        return CardFacts(training, dict(scores.by_metric), self.reported[first], text)
+        return CardFacts(training, dict(scores.by_metric), self.judged[first], text)
 
 
 def predicted(logits: NDArray[np.float32], task: Task) -> Targets:

@@ -1,7 +1,6 @@
 """How much memory a piece of work takes at its peak."""
 
 import ctypes
-import gc
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -49,6 +48,5 @@ class PeakMemory:
 
 def _give_back_free_memory() -> None:
     """What earlier work has freed stays resident until the C library is told; later work would seem to take none."""
-    gc.collect()
     with suppress(OSError, AttributeError):  # a C library without such a call
         ctypes.CDLL(None).malloc_trim(0)

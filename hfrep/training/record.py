@@ -94,7 +94,7 @@ class Record:
     def close(self) -> None:
         if self.bar is not None:
             self.bar.close()
-        if self.active:
+        if self.active and not self.quiet:
             plot_losses(self.metrics(), self.folder / "loss.png")
         for tracker in self.accelerator.trackers:  # not end_training: the processes have more to say to each other
             tracker.finish()

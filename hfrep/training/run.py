@@ -53,7 +53,7 @@ class Run:
     Args:
         groups: all settings of the recipe, as `hfrep.settings.parse` gave them.
         facts: what the settings do not say of the run's identity: fingerprints of what was read.
-        quiet: print nothing but a bar, as one training among many; what was interrupted is told all the same.
+        quiet: one training among many: print nothing but a bar, and that it was interrupted; draw no plot.
     """
 
     def __init__(

@@ -195,7 +195,7 @@ def test_two_processes_end_where_one_does(finished, flags, tmp_path):
     two = launch(*flags, before=["--multi_gpu", "--num_processes", "2"])
     assert two.returncode == 0, two.stderr[-3000:]
     assert two.stdout.count("model: ") == 1
-    assert "2 processes, 1 threads each" in two.stdout
+    assert "2 processes, 1 thread each" in two.stdout
     losses = [json.loads((run / "run.json").read_text())["metrics"]["eval_loss"] for run in (folder, finished[0])]
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
     assert list(folder.glob("**/events.out.tfevents.*"))
