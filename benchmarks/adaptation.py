@@ -154,9 +154,10 @@ def main() -> None:
     parser.add_argument("--weight_decay", type=float, default=0.0)
     parser.add_argument("--dropout", type=float, help="on both sides; default: what the model's config says")
     parser.add_argument("--max_train_examples", type=int)
+    parser.add_argument("--threads", type=int, default=usable_cores())
     options = parser.parse_args()
     quiet_libraries()
-    torch.set_num_threads(usable_cores())
+    torch.set_num_threads(options.threads)
     tokenizer = load_tokenizer(options.model_name_or_path, own_pad=False)
     data = open_task(
         options.task,

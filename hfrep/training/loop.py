@@ -83,7 +83,8 @@ class Outcome:
 class Training:
     """A run: made of its parts, continued from a checkpoint if there is one, and run to its end.
 
-    Its end is that of the budget, or earlier, where `enough` says so of an evaluation after so many steps.
+    Its end is that of the budget, or earlier, where `enough` says so of an evaluation after so many steps. There it is
+    saved, unless `save_last` is false.
     """
 
     def __init__(
@@ -102,10 +103,12 @@ class Training:
         evaluate: Callable[[nn.Module], dict[str, float]],
         on_saved: Sequence[Callable[[Path], None]] = (),
         enough: Callable[[int, Mapping[str, float]], bool] = lambda step, metrics: False,
+        save_last: bool = True,
     ) -> None:
         self.accelerator, self.objective, self.settings, self.budget = accelerator, objective, settings, budget
         self.checkpoints, self.record, self.state = checkpoints, record, start
         self.evaluate, self.on_saved, self.enough, self.ended = evaluate, on_saved, enough, False
+        self.save_last = save_last
         division = settings.division(accelerator)
         if objective.batch_coupled and division.micro_batches > 1:
             raise ConfigError(
@@ -159,7 +162,7 @@ class Training:
                     metrics, evaluated = self._evaluate(), step
                 if step % self.checkpoints.save_steps == 0:
                     saved = self._save()
-            if saved != self.state.step:
+            if saved != self.state.step and (self.save_last or not self.finished):
                 self._save()
             if self.finished and evaluated != self.state.step:
                 metrics = self._evaluate()

@@ -53,7 +53,8 @@ class Run:
     Args:
         groups: all settings of the recipe, as `hfrep.settings.parse` gave them.
         facts: what the settings do not say of the run's identity: fingerprints of what was read.
-        quiet: one training among many: print nothing but a bar, and that it was interrupted; draw no plot.
+        quiet: one training among many, whose result is kept by who started it: print nothing but a bar, and that it
+            was interrupted; draw no plot, and save nothing at the end.
     """
 
     def __init__(
@@ -203,6 +204,7 @@ class Run:
             evaluate=evaluate,
             on_saved=on_saved,
             enough=enough,
+            save_last=not self.quiet,
         )
 
     def tell_plan(self, budget: Budget, training_bytes: int) -> None:
