@@ -16,6 +16,7 @@ from pathlib import Path
 from hfrep.adaptation.adapters import AdapterSettings
 from hfrep.adaptation.base import FeatureSettings, FineTuningSettings, Problem
 from hfrep.adaptation.fit import Fitter, RunInterruptedError, TrainingSettings
+from hfrep.adaptation.multitask import MultitaskSettings, MultitaskStudy
 from hfrep.adaptation.report import Report
 from hfrep.adaptation.source import SourceSettings
 from hfrep.adaptation.study import ProtocolSettings, TaskStudy
@@ -33,6 +34,7 @@ GROUPS = (
     SourceSettings,
     TaskSettings,
     ProtocolSettings,
+    MultitaskSettings,
     FeatureSettings,
     AdapterSettings,
     FineTuningSettings,
@@ -47,7 +49,9 @@ GROUPS = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the recipe; returns the status to exit with."""
     groups = parse(*GROUPS, argv=argv, description=__doc__, defaults={"output_dir": "runs/glue"})
-    source, tasks, protocol, features, adapters, fine_tuning, length, loop, checkpoint, record, process = groups
+    source, tasks, protocol, multitask, features, adapters, fine_tuning, length, loop, checkpoint, record, process = (
+        groups
+    )
     accelerator = start(process, checkpoint.output_dir)
     tokenizer = source.open_tokenizer()
     folder, cache = Path(checkpoint.output_dir), default_cache()
@@ -75,7 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         for data in [open_task(name, tasks, test=protocol.predict_test) for name in tasks.names]
     ]
-    report.begin(studies)
+    together = MultitaskStudy(studies, multitask.multitask_power, folder) if multitask.multitask else None
+    report.begin(studies, protocol.rows + (together.rows if together else []))
     if process.dry_run:
         return 0
     try:
@@ -83,6 +88,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             report.add(study, study.majority())
             for row in protocol.rows:
                 report.add(study, study.judge(row))
+        for row in together.rows if together else ():
+            for study, judged in zip(studies, together.judge(row), strict=True):
+                report.add(study, judged)
     except RunInterruptedError as stop:
         return stop.exit_status
     report.finish(studies)

@@ -122,7 +122,8 @@ class Adapted:
         rows: encoded examples → the rows it takes.
         base_rate: learning rate of the optimizer.
         trained, parameters: see `Fit`.
-        save: writes candidate `number` with its card to a folder and says what reopens it.
+        save: writes candidate `number`, or where tasks share a body the model of task `number`, with its card to a
+            folder and says what reopens it.
     """
 
     objective: Predictor

@@ -15,7 +15,7 @@ from torch import nn
 from hfrep.adaptation.base import Adaptation, Adapted, Candidate, FineTuningSettings, Fit, Problem
 from hfrep.adaptation.stopping import SCORE, EarlyStopping
 from hfrep.data.examples import Examples
-from hfrep.data.order import GroupedByLength, Order, Shuffled
+from hfrep.data.order import GroupedByLength
 from hfrep.data.rows import Rows
 from hfrep.evaluation.prediction import predict
 from hfrep.models.features import module_hash
@@ -91,13 +91,12 @@ class Fitter:
             RunInterruptedError: the process was asked to stop.
         """
         adapted = adaptation.adapt(problem, train, candidates)
-        rows = adapted.rows(train)
         run = self._run(problem, adaptation, adapted, candidates, train, judged, folder)
         with run.writing():
             if run.result() is not None:
                 return _read(folder / LOGITS, adapted)
             try:
-                fit = self._train(run, problem.seed, adapted, rows, judged, stop_on)
+                fit = self._train(run, problem.seed, adapted, train, judged, stop_on)
             finally:
                 self.accelerator.free_memory()
             if self.accelerator.is_main_process:
@@ -112,12 +111,12 @@ class Fitter:
         run: Run,
         seed: int,
         adapted: Adapted,
-        rows: Rows,
+        train: Examples,
         judged: Mapping[str, Examples],
         stop_on: StopOn | None,
     ) -> Fit:
+        rows, order = adapted.rows(train), train.order(seed)
         budget, batch = self._budget(run, rows), self.settings.loop.train_batch_size
-        order: Order = Shuffled(len(rows), seed)
         mean_length = 1
         if rows.lengths is not None:
             end = None if budget.steps is None else budget.steps * batch

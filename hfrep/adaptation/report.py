@@ -8,7 +8,8 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from hfrep.adaptation.study import Judged, ProtocolSettings, TaskStudy
+from hfrep.adaptation.multitask import NAME
+from hfrep.adaptation.study import Judged, ProtocolSettings, Row, TaskStudy
 from hfrep.card import add_proof
 from hfrep.evaluation.results import (
     Cell,
@@ -43,13 +44,13 @@ class Report:
         self.record = Record(accelerator, RecordSettings(), str(folder))
         self.judged: list[tuple[TaskStudy, Judged]] = []
 
-    def begin(self, studies: Sequence[TaskStudy]) -> None:
+    def begin(self, studies: Sequence[TaskStudy], rows: Sequence[Row]) -> None:
         """Say what is going to be done, and make the folder a run's."""
         self._say(f"device     {describe_device(self.accelerator)}")
         for study in studies:
             self._say(f"task       {study}")
-        rows = ", ".join(map(str, self.protocol.rows))
-        self._say(f"rows       {rows}; seeds {', '.join(map(str, self.protocol.seeds))}")
+        seeds = ", ".join(map(str, self.protocol.seeds))
+        self._say(f"rows       {'; '.join(map(str, rows))}; seeds {seeds}")
         if self.accelerator.is_main_process:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.record.write_run(self._description())
@@ -97,11 +98,12 @@ class Report:
 
     def _comparisons(self) -> Iterator[Comparison]:
         """Pretrained against random weights, and each two adaptations."""
-        rows = self.protocol.rows
-        for row in rows:
-            if row.random_weights:
-                yield compare(self.cells, row.adaptation, str(row))
-        for first, second in combinations(self.protocol.adaptation, 2):
+        rows = {cell.row for cell in self.cells}
+        pretrained = [*self.protocol.adaptation, *([NAME] if NAME in rows else [])]
+        for name in pretrained:
+            if (random := str(Row(name, random_weights=True))) in rows:
+                yield compare(self.cells, name, random)
+        for first, second in combinations(pretrained, 2):
             yield compare(self.cells, first, second)
 
     def _protocol_lines(self, studies: Sequence[TaskStudy]) -> Iterator[str]:

@@ -135,6 +135,11 @@ class TaskStudy:
         """The splits that are predicted, not read before the first training that predicts them."""
         return {name: self._encoded(self.data.splits[name]) for name in (*self.data.task.reported, *self.tests)}
 
+    @property
+    def trained_on(self) -> Examples:
+        """What the final trainings take: the whole training split, or what early stopping leaves of it."""
+        return self.train if self._stop_on is None else self.rest
+
     def judge(self, row: Row) -> Judged:
         """Choose, train once for each seed, and score what the reported splits are predicted to be."""
         candidates, chosen = self._choose(row)
@@ -143,7 +148,7 @@ class TaskStudy:
         cell = Cell(
             task=self.data.task.title,
             row=str(row),
-            scores=self._scores([fit.logits for fit in fits], chosen),
+            scores=self.scores([fit.logits for fit in fits], chosen),
             trained=fits[0].trained,
             parameters=fits[0].parameters,
             minutes=float(np.mean([fit.minutes for fit in fits])),
@@ -151,7 +156,7 @@ class TaskStudy:
             note=str(candidates[chosen]),
         )
         layers = {
-            candidate.layer: self._scores([fit.logits for fit in fits], number)
+            candidate.layer: self.scores([fit.logits for fit in fits], number)
             for number, candidate in enumerate(candidates)
             if candidate.layer is not None
         }
@@ -188,13 +193,13 @@ class TaskStudy:
             folder = self.folder / row.folder / "search" / str(number)
             fit = self.fitter.fit(problem, adaptation, group, self.rest, {"held_out": self.held}, folder, self._stop_on)
             for place, candidate in enumerate(group):
-                score = self._held_out_score(fit.logits["held_out"][:, place])
+                score = self.held_out_score(fit.logits["held_out"][:, place])
                 if candidate.layer not in best or score > best[candidate.layer][0]:
                     best[candidate.layer] = score, candidate
         found = list(best.values())
         return [candidate for _, candidate in found], int(np.argmax([score for score, _ in found]))
 
-    def _held_out_score(self, logits: NDArray[np.float32]) -> float:
+    def held_out_score(self, logits: NDArray[np.float32]) -> float:
         """Of the logits [n, outputs] of one candidate."""
         part = Part(predicted(logits[None], self.data.task), self.held.targets)
         return TaskScores(self.data.task.metrics, (part,)).mean
@@ -205,7 +210,7 @@ class TaskStudy:
             return None
 
         def score(logits: NDArray[np.float32]) -> float:
-            return max(self._held_out_score(logits[:, number]) for number in range(logits.shape[1]))
+            return max(self.held_out_score(logits[:, number]) for number in range(logits.shape[1]))
 
         return StopOn(self.held, score)
 
@@ -215,16 +220,16 @@ class TaskStudy:
 
         def save(adapted: Adapted, fit: Fit) -> None:
             if not row.random_weights:
-                facts = self._card_facts(seed, candidates[chosen], self._scores([fit.logits], chosen))
+                facts = self.card_facts(seed, candidates[chosen], self.scores([fit.logits], chosen))
                 adapted.save(folder / adaptation.folder, chosen, facts).write()
 
-        train = self.train if self._stop_on is None else self.rest
-        return self.fitter.fit(problem, adaptation, candidates, train, self.judged, folder, self._stop_on, save)
+        train, stop_on = self.trained_on, self._stop_on
+        return self.fitter.fit(problem, adaptation, candidates, train, self.judged, folder, stop_on, save)
 
     def _problem(self, row: Row, seed: int) -> Problem:
         return dataclasses.replace(self.problem, random_weights=row.random_weights, seed=seed)
 
-    def _scores(self, logits: Sequence[Mapping[str, NDArray[np.float32]]], number: int) -> TaskScores:
+    def scores(self, logits: Sequence[Mapping[str, NDArray[np.float32]]], number: int) -> TaskScores:
         """The scores of candidate `number`, given the logits of each seed by split."""
         task = self.data.task
         parts = tuple(
@@ -238,11 +243,11 @@ class TaskStudy:
         assert targets is not None, "reported splits have targets"
         return targets
 
-    def _card_facts(self, seed: int, candidate: Candidate, scores: TaskScores) -> CardFacts:
+    def card_facts(self, seed: int, candidate: Candidate, scores: TaskScores) -> CardFacts:
         task, first = self.data.task, self.data.task.reported[0]
         training = {
             "task": task.title,
-            "training examples": len(self.train),
+            "training examples": len(self.trained_on),
             "seed": seed,
             "chosen": str(candidate),
             "scored on": ", ".join(f"{name} ({len(self.data.splits[name])})" for name in task.reported),

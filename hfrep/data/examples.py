@@ -3,12 +3,13 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
-from hfrep.data.order import Integers
+from hfrep.data.order import Integers, Order, Shuffled
 from hfrep.data.rows import Arrays
 
 TEXTS_AT_A_TIME = 4096
@@ -44,12 +45,21 @@ class Examples:
         """Hex digest of the targets."""
         return hashlib.blake2b(self.targets.tobytes(), digest_size=16).hexdigest()
 
+    def order(self, seed: int) -> Order:
+        """In which order training takes them."""
+        return Shuffled(len(self), seed)
+
+    @cached_property
+    def starts(self) -> Integers:
+        """Where each example begins in `ids`, int64 [n]."""
+        return np.cumsum(self.lengths) - self.lengths
+
     def take(self, indices: Integers) -> Arrays:
         """``input_ids``, ``attention_mask`` and ``token_type_ids`` (if any) int64 [b, L], ``targets`` [b]."""
         lengths = self.lengths[indices]
         offsets = np.arange(lengths.max())
         inside = offsets < lengths[:, None]
-        places = np.where(inside, (np.cumsum(self.lengths) - self.lengths)[indices][:, None] + offsets, 0)
+        places = np.where(inside, self.starts[indices][:, None] + offsets, 0)
         taken = {
             "input_ids": np.where(inside, self.ids[places].astype(np.int64), self.pad),
             "attention_mask": inside.astype(np.int64),

@@ -199,6 +199,21 @@ def test_a_regression_and_a_pair(main, given, tmp_path, capsys):
     assert "pearson" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("not_reopened")
+def test_tasks_are_trained_together_too(main, given, tmp_path):
+    """With --multitask the table has one more row of each weights, and each task a model of its own."""
+    for name, regression in (("garden", False), ("words", True)):
+        write_task(tmp_path / "tasks" / name, regression=regression)
+    flags = [*map(str, given[:4]), "--data", str(tmp_path / "tasks"), "--task", "garden", "words", "--multitask"]
+    assert main([*flags, "--adaptation", "full", "--max_steps", "4", "--output_dir", str(tmp_path / "run")]) == 0
+    rows = ["majority", "full", "full, random weights", "multitask", "multitask, random weights"]
+    assert results(tmp_path / "run")["rows"] == rows
+    assert len(results(tmp_path / "run")["cells"]) == 10
+    for name, outputs in (("garden", 2), ("words", 1)):
+        config = json.loads((tmp_path / "run" / name / "multitask/seed-0/model/config.json").read_text())
+        assert len(config["id2label"]) == outputs
+
+
 def test_a_decoder_is_adapted_too(main, given, bpe, tmp_path):
     """GPT-2's class reads the last token, whatever the batch pads."""
     write_model(tmp_path / "gpt", bpe, "gpt2-micro")
