@@ -26,4 +26,4 @@ def adapt(problem: Problem, train: Examples, candidates: Sequence[Candidate]) ->
     return Adapted(objective, lambda examples: examples, candidate.learning_rate, trained, whole, save)
 
 
-FULL = Adaptation(adapt, one_by_one, learning_rates=(1e-4,), epochs=4, folder="model")
+FULL = Adaptation(adapt, one_by_one, learning_rates=(1e-4,), epochs=3, folder="model")

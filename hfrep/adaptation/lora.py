@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from transformers import AutoConfig
 
 from hfrep.adaptation.adapters import add_adapter, save_adapter
 from hfrep.adaptation.base import Adaptation, Adapted, Candidate, CardFacts, Problem, one_by_one
@@ -17,7 +18,7 @@ from peft import AutoPeftModelForSequenceClassification
 from transformers import AutoTokenizer
 
 tokenizer = AutoTokenizer.from_pretrained(".")
-model = AutoPeftModelForSequenceClassification.from_pretrained(".", num_labels={outputs})
+model = AutoPeftModelForSequenceClassification.from_pretrained(".", num_labels={outputs}{pad})
 """
 
 
@@ -28,7 +29,10 @@ def adapt(problem: Problem, train: Examples, candidates: Sequence[Candidate]) ->
     objective = Supervised(model, regression=problem.task.labels is None)
 
     def save(folder: Path, number: int, facts: CardFacts) -> Reopening:
-        usage = USAGE.format(outputs=problem.task.outputs)
+        # A base that was made for text alone may know of no padding, which the class needs to find a text's last token.
+        known = AutoConfig.from_pretrained(base_name(problem.model)).pad_token_id is not None
+        pad = "" if known else f", pad_token_id={train.pad}"
+        usage = USAGE.format(outputs=problem.task.outputs, pad=pad)
         card = adapted_card(problem, "lora", usage, facts, "peft")
         save_adapter(model, problem.tokenizer, folder, labels=problem.task.labels, card=str(card))
         return probed(folder, usage, objective, problem.tokenizer, facts)
@@ -37,4 +41,4 @@ def adapt(problem: Problem, train: Examples, candidates: Sequence[Candidate]) ->
     return Adapted(objective, lambda examples: examples, candidate.learning_rate, trained, whole, save)
 
 
-LORA = Adaptation(adapt, one_by_one, learning_rates=(1e-3,), epochs=4, folder="adapter")
+LORA = Adaptation(adapt, one_by_one, learning_rates=(1e-3,), epochs=3, folder="adapter")

@@ -7,7 +7,7 @@ from pathlib import Path
 from transformers import AutoConfig, PreTrainedTokenizerFast
 
 from hfrep.data.tokenizer import load_tokenizer
-from hfrep.errors import ConfigError
+from hfrep.errors import ConfigError, DataError
 from hfrep.models.isolation import longest_document
 from hfrep.network import hub_reachable
 from hfrep.settings import setting
@@ -38,7 +38,7 @@ class SourceSettings:
 
         Raises:
             ConfigError: the default model has not been trained yet.
-            DataError: there is none.
+            DataError: there is none, or it has no token to fill up shorter texts with.
         """
         default = {field.name: field.default for field in dataclasses.fields(self)}["model_name_or_path"]
         if self.model_name_or_path == default and not Path(default).is_dir():
@@ -48,7 +48,17 @@ class SourceSettings:
                 found="no such folder",
                 do="make one with recipes/mlm.py (make mlm), or name another",
             )
-        return load_tokenizer(self.tokenizer or self.model_name_or_path, own_pad=False)
+        tokenizer = load_tokenizer(self.tokenizer or self.model_name_or_path, own_pad=False)
+        if tokenizer.pad_token is None:  # as GPT-2's: masked out, any token will do that ends no text by itself
+            tokenizer.pad_token = tokenizer.eos_token or tokenizer.sep_token or tokenizer.unk_token
+        if tokenizer.pad_token is None:
+            raise DataError(
+                where=f"tokenizer {tokenizer.name_or_path}",
+                expected="a pad token, or an end or unknown token that can stand for it",
+                found="none of them",
+                do="add one with add_special_tokens and save it",
+            )
+        return tokenizer
 
     def length(self, tokenizer: PreTrainedTokenizerFast) -> int:
         """Tokens that an example may have.

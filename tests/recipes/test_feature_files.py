@@ -9,7 +9,7 @@ import pytest
 import torch
 from conftest import sentences
 from micros import micro
-from transformers import AutoModel
+from transformers import AutoModel, PreTrainedTokenizerFast
 
 from hfrep.errors import HfrepError
 
@@ -90,6 +90,14 @@ def test_mistakes_are_told(main, folder, tmp_path, monkeypatch, flags, told):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(HfrepError, match=told):
         run(main, folder, "unused.npy", *flags)
+
+
+def test_a_tokenizer_that_cannot_pad_is_told(main, folder, wordpiece, tmp_path):
+    """Texts of different lengths need something to be filled up with."""
+    PreTrainedTokenizerFast(tokenizer_object=wordpiece.backend_tokenizer).save_pretrained(tmp_path / "bare")
+    told = "expected a pad token, or an end or unknown token that can stand for it, found none of them; add one"
+    with pytest.raises(HfrepError, match=told):
+        run(main, folder, "unused.npy", "--tokenizer", str(tmp_path / "bare"))
 
 
 def test_no_texts_are_told(main, folder, tmp_path):

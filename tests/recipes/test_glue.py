@@ -277,3 +277,17 @@ def test_without_a_model_it_says_how_to_make_one(main, tmp_path, monkeypatch):
         HfrepError, match=r"by default runs/mlm/model, found no such folder; make one with recipes/mlm.py"
     ):
         main(["--cpu_threads", "1"])
+
+
+def test_a_decoder_that_knows_no_padding(main, given, bpe, tmp_path):
+    """A GPT-2 whose tokenizer and config have no pad token is adapted, and its adapter opens as the card says."""
+    folder = write_model(tmp_path / "gpt", bpe, "gpt2-micro")
+    for name, key in (("config.json", "pad_token_id"), ("tokenizer_config.json", "pad_token")):
+        facts = json.loads((folder / name).read_text())
+        facts.pop(key, None)
+        (folder / name).write_text(json.dumps(facts))
+    more = ("--model_name_or_path", folder, "--no_random_initialization", "--max_steps", 2, "--adaptation", "lora")
+    assert main(flags_of(given, tmp_path / "run", *more)) == 0
+    card = (tmp_path / "run/garden/lora/seed-0/adapter/README.md").read_text()
+    assert "pad_token_id=" in card
+    assert "- a process without hfrep opens it as PeftModelForSequenceClassification" in card
