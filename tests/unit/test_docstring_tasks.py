@@ -201,7 +201,7 @@ def test_tasks_of_the_whole_corpus_are_neither_trivial_nor_hopeless():
     for name, lowest, highest in (("word_order", 0.6, 0.8), ("sentence_order", 0.65, 0.85), ("verb", 0.45, 0.7)):
         data = open_task(name, TaskSettings())
         train, validation = data.splits["train"], data.splits["validation"]
-        assert len(train) == 2000
+        assert len(train) == docstrings.ROWS["train"]
         assert len(validation) >= 480
         for split in (train, validation):
             assert np.ptp(np.bincount(split.targets)) == 0
