@@ -22,6 +22,7 @@ from hfrep.evaluation.task_scores import Part, TaskScores
 from hfrep.settings import setting
 from hfrep.tasks.base import Split, Targets, Task, TaskData
 from hfrep.tasks.reading import held_out, majority
+from hfrep.tasks.submission import submission_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +127,8 @@ class TaskStudy:
         self.train = self._encoded(data.splits["train"])
         self.rest, self.held = map(self._encoded, held_out(data.splits["train"], protocol.held_out_share, 0))
         self.tests = [name for name in data.splits if name not in ("train", *data.task.reported)]
+        for name in self.tests:  # refused now, not after all trainings
+            submission_file(data.task, name)
 
     def _encoded(self, split: Split) -> Examples:
         return encode(self.problem.tokenizer, split.texts, split.targets, max_length=self.length)

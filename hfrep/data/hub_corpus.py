@@ -42,7 +42,7 @@ def _load(name: str, splits: Sequence[str], column: str) -> tuple[str, Iterable[
     import datasets  # takes a second to import, and most runs need it not
 
     identifier, _, config = name.partition(":")
-    with _told_as_not_had(name), _offline_where_it_is():
+    with _told_as_not_had(name), offline_where_it_is():
         dataset = _first_split(splits, lambda split: datasets.load_dataset(identifier, config or None, split=split))
     _require_column(name, column, dataset.column_names)
     return str(dataset._fingerprint), dataset.select_columns([column])
@@ -60,7 +60,7 @@ def _stream(name: str, splits: Sequence[str]) -> Iterator[Mapping[str, object]]:
     import datasets
 
     identifier, _, config = name.partition(":")
-    with _told_as_not_had(name), _offline_where_it_is():
+    with _told_as_not_had(name), offline_where_it_is():
         yield from _first_split(
             splits, lambda split: datasets.load_dataset(identifier, config or None, split=split, streaming=True)
         )
@@ -90,7 +90,7 @@ def _texts(name: str, rows: Iterable[Mapping[str, object]], column: str) -> Iter
 
 
 @contextmanager
-def _offline_where_it_is() -> Iterator[None]:
+def offline_where_it_is() -> Iterator[None]:
     """Without a network `load_dataset` tries for 23 s before it looks into its cache, and has no argument for it."""
     import datasets
 

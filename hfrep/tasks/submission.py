@@ -50,6 +50,19 @@ FILES = {
 }
 
 
+def submission_file(task: Task, part: str) -> SubmissionFile:
+    """What the server knows the test split `part` of `task` by.
+
+    Raises:
+        DataError: the task is none of GLUE's.
+    """
+    if (task.name, part) not in FILES:
+        known = ", ".join(f"{name} {split}" for name, split in FILES)
+        found = f"{task.name} {part}"
+        raise DataError(where="--predict_test", expected=f"one of {known}", found=found, do="leave that task out")
+    return FILES[task.name, part]
+
+
 def write_submission(folder: Path, task: Task, part: str, predictions: Targets) -> str | None:
     """Write the file for a test split into `folder`.
 
@@ -63,11 +76,7 @@ def write_submission(folder: Path, task: Task, part: str, predictions: Targets) 
     Raises:
         DataError: the task is none of GLUE's, or a value is no finite number.
     """
-    if (task.name, part) not in FILES:
-        known = ", ".join(f"{name} {split}" for name, split in FILES)
-        found = f"{task.name} {part}"
-        raise DataError(where="--predict_test", expected=f"one of {known}", found=found, do="leave that task out")
-    file = FILES[task.name, part]
+    file = submission_file(task, part)
     lines = [f"{index}\t{shown}\n" for index, shown in enumerate(_shown(task, file, predictions))]
     (folder / file.name).write_text("".join(["index\tprediction\n", *lines]), encoding="utf-8", newline="\n")
     if len(predictions) == file.rows:

@@ -117,7 +117,7 @@ def hub_source(config: str) -> Source:
     import datasets  # takes a second to import
 
     try:
-        with hub_corpus._offline_where_it_is():
+        with hub_corpus.offline_where_it_is():
             had = datasets.load_dataset(HUB_DATASET, config)
     except (OSError, ValueError, RuntimeError) as error:
         found = str(error).splitlines()[0] if hub_reachable() else "not in the cache, and the Hub out of reach"

@@ -242,6 +242,14 @@ def test_submissions_are_written(main, given, wordpiece, tmp_path, capsys):
     assert "missing SST-2.tsv" in told
 
 
+def test_a_submission_of_an_own_task_is_refused(main, given, tmp_path):
+    """The GLUE server knows its own tasks only; that is told before anything is trained."""
+    more = ("--predict_test", "--test_file", given[9])
+    with pytest.raises(HfrepError, match=r"--predict_test: expected one of cola test, .* found garden test; leave"):
+        main(flags_of(given, tmp_path / "run", *more))
+    assert not list(tmp_path.rglob("logits.npz"))
+
+
 def test_a_dry_run_trains_nothing(main, given, tmp_path, capsys):
     """It reads the tasks, says what would be done, and stops."""
     assert main(flags_of(given, tmp_path / "run", "--dry_run")) == 0
