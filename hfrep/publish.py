@@ -49,7 +49,9 @@ def publish(
         )
 
     export(model, tokenizer, folder, str(card()))
-    (opened,) = prove_reload([reopening(folder, card().usage, model, tokenizer, text.validation).write()])
+    probe = reopening(folder, card().usage, model, tokenizer, text.validation).write()
+    (opened,) = prove_reload([probe])
+    probe.unlink()
     run.tell(reloaded=str(opened))
     (folder / "README.md").write_text(str(card()), encoding="utf-8")  # which now knows of the proof
     run.finish([*summary(outcome.metrics), *examples, f"model: {folder}"], outcome.metrics)

@@ -24,6 +24,7 @@ from hfrep.adaptation.source import SourceSettings
 from hfrep.data import local
 from hfrep.data.examples import encode
 from hfrep.errors import ConfigError, DataError, told_in_one_sentence
+from hfrep.models.classifier import require_text_body
 from hfrep.models.features import chosen_layers, features_of, module_hash
 from hfrep.models.stored import load_with_new_head
 from hfrep.settings import parse, setting, writable_folder
@@ -59,11 +60,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     device = start_alone(threads)
     files = local.find_files(Path(wanted.texts))
     texts = [text.rstrip("\n") for text in local.read_all(files, separator="line", column=wanted.text_column)]
-    texts = [text for text in texts if text.strip()]
     if not texts:
         raise DataError(where=wanted.texts, expected="texts", found="none", do="name another file or column")
+    for number, text in enumerate(texts, 1):
+        if not text.strip():  # left out, the vectors would no longer be those of the rows of their number
+            raise DataError(where=wanted.texts, expected="a text in each row", found=f"none in {number}", do="fill it")
     tokenizer = source.open_tokenizer()
     model = load_with_new_head(source.model_name_or_path, AutoModel)[0].to(device)
+    require_text_body(model, tokenizer, source.model_name_or_path)
     layers = chosen_layers(model.config, wanted.layer)
     output = Path(wanted.output_file)
     folder = writable_folder(str(output.parent))
@@ -75,8 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         made = features_of(
             model, examples, pooling=wanted.pooling, layers=layers, cache=Path(aside), digest=module_hash(model)
         )
-        vectors = np.array(made.features)
-    write(output, texts, layers, vectors if wanted.layer == "all" else vectors[:, 0])
+        vectors = np.array(made.features if wanted.layer == "all" else made.features[:, 0])
+    write(output, texts, layers, vectors)
     print(f"vectors    {wanted.pooling} of layer {wanted.layer}, {' × '.join(map(str, vectors.shape))}: {output}")
     return 0
 

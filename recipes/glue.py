@@ -71,6 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 adapters=adapters,
                 dropout=fine_tuning.dropout,
                 cache=cache,
+                device=accelerator.device,
             ),
             fitter,
             protocol,
@@ -80,20 +81,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         for data in [open_task(name, tasks, test=protocol.predict_test) for name in tasks.names]
     ]
     together = MultitaskStudy(studies, multitask.multitask_power, folder) if multitask.multitask else None
-    report.begin(studies, protocol.rows + (together.rows if together else []))
+    rows = protocol.rows + (together.rows if together else [])
     if process.dry_run:
+        report.plan(studies, rows)
         return 0
-    try:
-        for study in studies:
-            report.add(study, study.majority())
-            for row in protocol.rows:
-                report.add(study, study.judge(row))
-        for row in together.rows if together else ():
-            for study, judged in zip(studies, together.judge(row), strict=True):
-                report.add(study, judged)
-    except RunInterruptedError as stop:
-        return stop.exit_status
-    report.finish(studies)
+    with report.writing():
+        report.begin(studies, rows)
+        studies[0].try_out()
+        try:
+            for study in studies:
+                report.add(study, study.majority())
+                for row in protocol.rows:
+                    report.add(study, study.judge(row))
+            for row in together.rows if together else ():
+                for study, judged in zip(studies, together.judge(row), strict=True):
+                    report.add(study, judged)
+        except RunInterruptedError as stop:
+            return stop.exit_status
+        report.finish(studies)
     return 0
 
 

@@ -6,6 +6,7 @@ would compute something else. So all that is new goes into ``modules_to_save``.
 """
 
 import dataclasses
+import hashlib
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,6 +41,11 @@ class AdapterSettings:
     peft_config: str | None = setting(
         None, "JSON file of any method of peft (with peft_type, as in adapter_config.json), in place of these settings"
     )
+
+    @property
+    def digest(self) -> str:
+        """Hex digest of what the file says; empty where there is none."""
+        return "" if self.peft_config is None else hashlib.blake2b(Path(self.peft_config).read_bytes()).hexdigest()
 
     def __post_init__(self) -> None:
         for name, fits, expected in (

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerFast
 
@@ -36,7 +37,7 @@ class Candidate(NamedTuple):
 class FeatureSettings:
     pooling: Pooling = setting(
         "mean",
-        "frozen: of the last layer's vectors, the first token's (cls), the last one's, their mean or max; class_head: "
+        "frozen: of a layer's vectors, the first token's (cls), the last one's, their mean or max; class_head: "
         "train the stock class's own new modules",
     )
     layer: str = setting("-1", "frozen: number of the layer, 0 for the embeddings, negative from the end; or all")
@@ -83,6 +84,7 @@ class Problem:
     Attributes:
         model: the pretrained model: a folder or a Hub id.
         cache: folder that features are kept in.
+        device: that features are computed on.
         random_weights: take the model's shape only.
         seed: of new weights, order of rows and dropout.
     """
@@ -94,6 +96,7 @@ class Problem:
     adapters: AdapterSettings
     dropout: float | None
     cache: Path
+    device: torch.device = torch.device("cpu")  # noqa: RUF009 - it cannot change
     random_weights: bool = False
     seed: int = 0
 

@@ -1,5 +1,6 @@
 """One training of a predictor: a run folder of its own, taken up again where it was left, and never done twice."""
 
+import json
 import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from accelerate import Accelerator
+from accelerate.utils import DistributedType
 from numpy.typing import NDArray
 from torch import nn
 
@@ -17,6 +19,7 @@ from hfrep.adaptation.stopping import SCORE, EarlyStopping
 from hfrep.data.examples import Examples
 from hfrep.data.order import GroupedByLength
 from hfrep.data.rows import Rows
+from hfrep.errors import ConfigError
 from hfrep.evaluation.prediction import predict
 from hfrep.models.features import module_hash
 from hfrep.training.budget import Budget, BudgetSettings
@@ -26,7 +29,7 @@ from hfrep.training.memory import PeakMemory
 from hfrep.training.record import RecordSettings
 from hfrep.training.run import Run
 
-LOGITS = "logits.npz"
+LOGITS, BEST = "logits.npz", "best.safetensors"
 
 
 class RunInterruptedError(Exception):
@@ -68,6 +71,27 @@ class Fitter:
     accelerator: Accelerator
     settings: TrainingSettings
 
+    def __post_init__(self) -> None:
+        checkpoint = self.settings.checkpoint
+        if self.accelerator.distributed_type == DistributedType.FSDP:
+            raise ConfigError(
+                where="accelerate's configuration",
+                expected="one process or data parallelism, for models that are adapted are small",
+                found="FSDP",
+                do="leave the sharding out",
+            )
+        for name, given, usual in (
+            ("extend", checkpoint.extend, False),
+            ("resume_from_checkpoint", checkpoint.resume_from_checkpoint, "auto"),
+        ):
+            if given != usual:
+                raise ConfigError(
+                    where=f"--{name}",
+                    expected="none, since each of many trainings goes on where it was by itself",
+                    found=str(given),
+                    do="leave it out, or give another --output_dir to begin anew",
+                )
+
     def fit(
         self,
         problem: Problem,
@@ -104,6 +128,7 @@ class Fitter:
                 _write(folder / LOGITS, fit)
                 run.finish(["finished"], {})
                 shutil.rmtree(run.checkpoints.folder, ignore_errors=True)
+                (folder / BEST).unlink(missing_ok=True)
         return fit
 
     def _train(
@@ -158,7 +183,8 @@ class Fitter:
 
         return evaluate, EarlyStopping(
             adapted.objective,
-            run.folder / "best.safetensors",
+            run.folder / BEST,
+            run=json.dumps([run.start.identity, run.start.schedule]),
             patience=patience,
             eval_steps=eval_steps,
             writes=self.accelerator.is_main_process,
@@ -196,7 +222,12 @@ class Fitter:
             "seed": str(problem.seed),
             "weights": module_hash(adapted.objective),
             "train": f"{train.fingerprint} {train.targets_digest}",
-            "judged": " ".join(f"{name} {examples.fingerprint}" for name, examples in judged.items()),
+            "judged": " ".join(f"{name} {part.fingerprint} {part.targets_digest}" for name, part in judged.items()),
+            "labels": str(problem.task.labels),
+            "dropout": str(problem.dropout),
+            "features": str(problem.features),
+            "adapter": f"{problem.adapters} {problem.adapters.digest}",
+            "early_stopping": f"{settings.early_stopping_patience} {loop.eval_steps} {problem.task.metrics}",
         }
         return Run(self.accelerator, groups, facts, quiet=True)
 

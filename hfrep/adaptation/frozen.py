@@ -39,8 +39,8 @@ from safetensors.torch import load_file
 from transformers import AutoModel, AutoTokenizer
 
 facts = json.load(open("head.json"))
-tokenizer = AutoTokenizer.from_pretrained(".")
-body = AutoModel.from_pretrained(facts["backbone"]).eval()
+tokenizer = AutoTokenizer.from_pretrained(".", padding_side="right")
+body = AutoModel.from_pretrained(facts["backbone"], dtype=torch.float32).eval()
 head = load_file("head.safetensors")
 
 
@@ -71,7 +71,8 @@ def groups(problem: Problem, learning_rates: Sequence[float]) -> list[list[Candi
 def adapt(problem: Problem, train: Examples, candidates: Sequence[Candidate]) -> Adapted:
     torch.manual_seed(problem.seed)
     classifier = open_body(problem)
-    digest = module_hash(classifier.model.base_model)
+    classifier.model.to(problem.device)
+    digest = module_hash(classifier.model, without=classifier.new)
     layers = sorted({candidate.layer for candidate in candidates if candidate.layer is not None})
 
     def rows(examples: Examples) -> FeatureRows:
@@ -132,7 +133,7 @@ def _with_linear_heads(
         weight, bias = objective.folded(number)
         described = {
             "backbone": base_name(problem.model),
-            "backbone_digest": module_hash(classifier.model.base_model),
+            "backbone_digest": module_hash(classifier.model, without=classifier.new),
             "pooling": problem.features.pooling,
             "layer": layer,
             "labels": problem.task.labels,

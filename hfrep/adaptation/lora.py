@@ -4,21 +4,24 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from transformers import AutoConfig
 
 from hfrep.adaptation.adapters import add_adapter, save_adapter
 from hfrep.adaptation.base import Adaptation, Adapted, Candidate, CardFacts, Problem, one_by_one
 from hfrep.adaptation.saved import adapted_card, base_name, open_body, probed, sizes
 from hfrep.data.examples import Examples
 from hfrep.export import Reopening
+from hfrep.models.stored import stored_pad
 from hfrep.objectives.supervised import Supervised
 
 USAGE = """
+import torch
 from peft import AutoPeftModelForSequenceClassification
 from transformers import AutoTokenizer
 
 tokenizer = AutoTokenizer.from_pretrained(".")
-model = AutoPeftModelForSequenceClassification.from_pretrained(".", num_labels={outputs}{pad})
+model = AutoPeftModelForSequenceClassification.from_pretrained(
+    ".", num_labels={outputs}, dtype=torch.float32{pad}
+)
 """
 
 
@@ -29,9 +32,8 @@ def adapt(problem: Problem, train: Examples, candidates: Sequence[Candidate]) ->
     objective = Supervised(model, regression=problem.task.labels is None)
 
     def save(folder: Path, number: int, facts: CardFacts) -> Reopening:
-        # A base that was made for text alone may know of no padding, which the class needs to find a text's last token.
-        known = AutoConfig.from_pretrained(base_name(problem.model)).pad_token_id is not None
-        pad = "" if known else f", pad_token_id={train.pad}"
+        # A base that was made for text alone may know of no padding, or of another: the class finds a text's end by it.
+        pad = "" if stored_pad(problem.model) == train.pad else f", pad_token_id={train.pad}"
         usage = USAGE.format(outputs=problem.task.outputs, pad=pad)
         card = adapted_card(problem, "lora", usage, facts, "peft")
         save_adapter(model, problem.tokenizer, folder, labels=problem.task.labels, card=str(card))

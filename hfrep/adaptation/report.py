@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from accelerate import Accelerator
 from hfrep.adaptation.multitask import NAME
 from hfrep.adaptation.study import Judged, ProtocolSettings, Row, TaskStudy
 from hfrep.card import add_proof
+from hfrep.errors import ConfigError
 from hfrep.evaluation.results import (
     Cell,
     Comparison,
@@ -23,7 +25,9 @@ from hfrep.evaluation.results import (
 )
 from hfrep.export import prove_reload, unproved
 from hfrep.settings import as_dict
+from hfrep.tasks.reading import MOST_HELD_OUT
 from hfrep.tasks.submission import write_submission, zip_submission
+from hfrep.training.checkpoint import one_writer
 from hfrep.training.launch import describe_device
 from hfrep.training.record import Record, RecordSettings, environment
 
@@ -44,17 +48,34 @@ class Report:
         self.record = Record(accelerator, RecordSettings(), str(folder))
         self.judged: list[tuple[TaskStudy, Judged]] = []
 
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the folder's lock, on the main process, while the recipe writes to it."""
+        with one_writer(self.folder) if self.accelerator.is_main_process else nullcontext():
+            yield
+
     def begin(self, studies: Sequence[TaskStudy], rows: Sequence[Row]) -> None:
         """Say what is going to be done, and make the folder a run's."""
+        self.plan(studies, rows)
+        self.record.write_run(self._description())
+        self.accelerator.wait_for_everyone()
+
+    def plan(self, studies: Sequence[TaskStudy], rows: Sequence[Row]) -> None:
+        """Say what is going to be done.
+
+        Raises:
+            ConfigError: two tasks would share a column of the table.
+        """
+        titles = [study.data.task.title for study in studies]
+        if twice := {title for title in titles if titles.count(title) > 1}:
+            raise ConfigError(
+                where="--task", expected="titles that differ", found=f"two called {min(twice)}", do="rename one"
+            )
         self._say(f"device     {describe_device(self.accelerator)}")
         for study in studies:
             self._say(f"task       {study}")
         seeds = ", ".join(map(str, self.protocol.seeds))
         self._say(f"rows       {'; '.join(map(str, rows))}; seeds {seeds}")
-        if self.accelerator.is_main_process:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self.record.write_run(self._description())
-        self.accelerator.wait_for_everyone()
 
     @property
     def cells(self) -> list[Cell]:
@@ -69,17 +90,9 @@ class Report:
         self._say(f"{cell.task}, {cell.row}: {metrics}{note}")
 
     def finish(self, studies: Sequence[TaskStudy]) -> None:
-        """Prove that what was saved opens, print the tables, and write ``results.json``, ``.md`` and ``.png``."""
+        """Print the tables, write ``results.json``, ``.md`` and ``.png``, and prove that what was saved opens."""
         if not self.accelerator.is_main_process:
             return
-        if opened := prove_reload(unproved(self.folder)):
-            for one in opened:
-                add_proof(one.folder / "README.md", str(one))
-            worst = max(one.difference for one in opened)
-            self._say(
-                f"reloaded   {len(opened)} folders in a process without hfrep, each by the snippet in its card; logits "
-                f"differ by at most {worst:.1g} of the largest"
-            )
         results = Results(self.cells, list(self._comparisons()), [*self._protocol_lines(studies)])
         lines = [*text_table(results), *self._layer_lines()]
         (self.folder / "results.json").write_text(json.dumps(as_json(results), indent=1) + "\n", encoding="utf-8")
@@ -88,6 +101,16 @@ class Report:
         lines += self._submissions()
         self.record.write_run(self._description() | {"result": lines})
         self._say("\n".join(["", *lines, f"results    {self.folder}/results.json, results.md, results.png"]))
+        probes = unproved(self.folder)
+        if opened := prove_reload(probes):
+            for one, probe in zip(opened, probes, strict=True):
+                add_proof(one.folder / "README.md", str(one))
+                probe.unlink()
+            worst = max(one.difference for one in opened)
+            self._say(
+                f"reloaded   {len(opened)} folders in a process without hfrep, each by the snippet in its card; logits "
+                f"differ by at most {worst:.1g} of the largest"
+            )
 
     def _say(self, text: str) -> None:
         if self.accelerator.is_main_process:
@@ -107,11 +130,12 @@ class Report:
             yield compare(self.cells, first, second)
 
     def _protocol_lines(self, studies: Sequence[TaskStudy]) -> Iterator[str]:
-        chosen = "early stopping and " if self.protocol.early_stopping_patience else ""
+        stopped = "when to stop, and " if self.protocol.early_stopping_patience else ""
         yield (
-            f"protocol: {chosen}learning rates chosen on {self.protocol.held_out_share:.0%} of the training split (at "
-            f"most 2,000 examples), held out, with seed {self.protocol.seeds[0]}; the reported splits were predicted "
-            f"once, at the end of each training; {INTERVALS}"
+            f"protocol: {stopped}which of several learning rates or layers to take, was decided on "
+            f"{self.protocol.held_out_share:.0%} of the training split (at most {MOST_HELD_OUT:,} examples), held out, "
+            f"with seed {self.protocol.seeds[0]}; the reported splits were predicted once, at the end of each "
+            f"training; minutes and memory are of a training alone; {INTERVALS}"
         )
         for study in studies:
             yield from (f"{study.data.task.title}: {note}" for note in study.data.notes)

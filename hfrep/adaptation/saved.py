@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerFast
 from hfrep.adaptation.base import CardFacts, Problem
 from hfrep.card import Card
 from hfrep.export import Reopening
-from hfrep.models.classifier import Classifier, open_classifier
+from hfrep.models.classifier import Classifier, open_classifier, require_text_body
 from hfrep.objectives.supervised import Supervised
 
 PROBE_ROWS = 4
@@ -26,13 +26,15 @@ model = AutoModelForSequenceClassification.from_pretrained(".")
 
 def open_body(problem: Problem) -> Classifier:
     """The pretrained body of `problem`, or a fresh one of its shape, with a new head."""
-    return open_classifier(
+    classifier = open_classifier(
         problem.model,
         labels=problem.task.labels,
         pad_token_id=problem.tokenizer.pad_token_id,
         dropout=problem.dropout,
         random_weights=problem.random_weights,
     )
+    require_text_body(classifier.model, problem.tokenizer, problem.model)
+    return classifier
 
 
 def sizes(model: nn.Module) -> tuple[int, int]:

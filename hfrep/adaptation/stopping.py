@@ -18,19 +18,23 @@ class EarlyStopping:
     """Keeps the best weights of `module` in `file`.
 
     Args:
+        run: what the training is; a file of another one is not looked at.
         patience: evaluations without a better score after which it is enough.
         eval_steps: steps between evaluations.
         writes: whether this process is the one that writes the file.
     """
 
-    def __init__(self, module: nn.Module, file: Path, *, patience: int, eval_steps: int, writes: bool) -> None:
-        self.module, self.file, self.writes = module, file, writes
+    def __init__(
+        self, module: nn.Module, file: Path, *, run: str, patience: int, eval_steps: int, writes: bool
+    ) -> None:
+        self.module, self.file, self.run, self.writes = module, file, run, writes
         self.patience, self.eval_steps = patience, eval_steps
         self.best, self.best_step = -float("inf"), 0
         if file.exists():
             with safe_open(file, "pt") as stored:
                 facts = stored.metadata()
-            self.best, self.best_step = float(facts["score"]), int(facts["step"])
+            if facts["run"] == run:
+                self.best, self.best_step = float(facts["score"]), int(facts["step"])
 
     def enough(self, step: int, metrics: Mapping[str, float]) -> bool:
         """Take note of an evaluation, if `metrics` are of one; whether the last `patience` of them brought nothing."""
@@ -52,5 +56,5 @@ class EarlyStopping:
             name: part.detach().cpu().clone() for name, part in self.module.state_dict().items() if name in trained
         }
         aside = self.file.with_name(f".{self.file.name}")
-        save_file(state, aside, metadata={"score": repr(self.best), "step": str(self.best_step)})
+        save_file(state, aside, metadata={"run": self.run, "score": repr(self.best), "step": str(self.best_step)})
         aside.replace(self.file)

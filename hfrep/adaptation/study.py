@@ -143,6 +143,13 @@ class TaskStudy:
         """What the final trainings take: the whole training split, or what early stopping leaves of it."""
         return self.train if self._stop_on is None else self.rest
 
+    def try_out(self) -> None:
+        """Make a predictor of each adaptation, so that settings that do not fit are told before the first training."""
+        for name in self.protocol.adaptation:
+            problem = self._problem(Row(name, random_weights=False), self.protocol.seeds[0])
+            rates = self.protocol.learning_rates or ADAPTATIONS[name].learning_rates
+            ADAPTATIONS[name].adapt(problem, self.trained_on, ADAPTATIONS[name].groups(problem, rates)[0])
+
     def judge(self, row: Row) -> Judged:
         """Choose, train once for each seed, and score what the reported splits are predicted to be."""
         candidates, chosen = self._choose(row)

@@ -10,13 +10,13 @@ from hfrep.data.batches import rows_of_like_length
 from hfrep.data.rows import Rows
 from hfrep.objectives.supervised import Predictor
 
-BATCH_TOKENS = 4096  # padding included; rows without lengths count as one
+BATCH_TOKENS, FEATURE_TOKENS = 4096, 16  # padding included; what a row of features counts as
 
 
 def predict(objective: Predictor, rows: Rows, accelerator: Accelerator) -> NDArray[np.float32]:
     """The logits of `objective`, in eval mode, for all `rows`: [n, candidates, outputs], the same on every process."""
     objective.eval()
-    lengths = np.ones(len(rows), np.int64) if rows.lengths is None else rows.lengths
+    lengths = np.full(len(rows), FEATURE_TOKENS) if rows.lengths is None else rows.lengths
     mine = np.arange(accelerator.process_index, len(rows), accelerator.num_processes)
     found: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
     with torch.no_grad():

@@ -7,6 +7,7 @@ token and some the last, before their head or behind it; which it is shows in th
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 import torch
@@ -22,8 +23,15 @@ def class_head_vectors(model: PreTrainedModel, new: Sequence[str]) -> Vectors:
     """What gives the vectors [b, 1, H] that the head of `model`, its modules `new`, reads of each text.
 
     Raises:
-        ConfigError: the head reads more than the first or the last token.
+        ConfigError: there is nothing new, or it reads more than the first or the last token.
     """
+    if not new:
+        raise ConfigError(
+            where="--pooling class_head",
+            expected="a model whose head is yet to be trained",
+            found=f"{type(model).__name__} with all its weights",
+            do="give --pooling mean, or go on training all of it with --adaptation full",
+        )
     reads_last: list[bool] = []
 
     def vectors(inputs: dict[str, Tensor]) -> Tensor:
@@ -35,8 +43,7 @@ def class_head_vectors(model: PreTrainedModel, new: Sequence[str]) -> Vectors:
             return hidden[:, None]
         if not reads_last:
             reads_last.append(_reads_last(model, new))
-        mask = inputs["attention_mask"]
-        token = mask.sum(1) - 1 if reads_last[0] else torch.zeros(len(mask), dtype=torch.long, device=mask.device)
+        token = _last_read(model, inputs) if reads_last[0] else torch.zeros_like(inputs["input_ids"][:, 0])
         return hidden[torch.arange(len(hidden), device=hidden.device), token][:, None]
 
     return vectors
@@ -65,11 +72,19 @@ def inputs_seen(model: PreTrainedModel, new: Sequence[str], see: Callable[[Tenso
             handle.remove()
 
 
+def _last_read(model: PreTrainedModel, inputs: dict[str, Tensor]) -> Tensor:
+    """Where the class finds the last token of each text, int64 [b]: the last one that is not the pad token."""
+    mask, pad = inputs["attention_mask"], model.config.pad_token_id
+    seen = mask if pad is None else (inputs["input_ids"] != pad).long()
+    return (seen * torch.arange(mask.shape[1], device=mask.device)).argmax(-1)
+
+
 @torch.inference_mode(False)
 def _reads_last(model: PreTrainedModel, new: Sequence[str]) -> bool:
     """Whether the head reads the last token's vector; otherwise it is the first one's."""
     length = 4
-    tokens = torch.arange(length, device=model.device)[None] + 1 + (model.config.pad_token_id or 0)
+    others = (token for token in range(model.config.vocab_size) if token != model.config.pad_token_id)
+    tokens = torch.tensor([list(islice(others, length))], device=model.device)
     leaves: list[Tensor] = []
 
     def leaf(hidden: Tensor) -> Tensor:

@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from hfrep.errors import ConfigError
 from hfrep.models.presets import quiet_library, set_dropout
@@ -68,6 +74,29 @@ def open_classifier(
     if dropout is not None:
         set_dropout(model, dropout)
     return Classifier(model.eval(), _modules_of(model, missing))
+
+
+def require_text_body(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str) -> None:
+    """Refuse a `model` whose layers texts by `tokenizer` cannot go through one after the other.
+
+    Raises:
+        ConfigError: it is an encoder with a decoder, or has fewer embeddings than there are tokens.
+    """
+    if model.config.is_encoder_decoder:
+        raise ConfigError(
+            where=f"--model_name_or_path {name}",
+            expected="an encoder or a decoder",
+            found=f"{type(model).__name__}, which is both",
+            do="give a model such as BERT or GPT-2",
+        )
+    rows = model.get_input_embeddings().weight.shape[0]
+    if len(tokenizer) > rows:
+        raise ConfigError(
+            where="the tokenizer",
+            expected=f"at most the {rows:,} tokens that {name} has embeddings for",
+            found=f"{len(tokenizer):,} tokens",
+            do="give the tokenizer that the model was made with",
+        )
 
 
 def _stored_config(name: str) -> PreTrainedConfig | None:

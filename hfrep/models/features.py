@@ -5,6 +5,7 @@ the hash of everything that decides it, and read back as a memory map.
 """
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,10 +52,13 @@ class FeatureRows:
         return {"features": self.features[indices], "targets": self.targets[indices]}
 
 
-def module_hash(module: nn.Module) -> str:
-    """Hex digest of the names, shapes and values of all weights."""
+def module_hash(module: nn.Module, *, without: Sequence[str] = ()) -> str:
+    """Hex digest of the names, shapes and values of all weights but those in the modules `without`."""
     digest = hashlib.blake2b(digest_size=16)
+    left_out = tuple(f"{name}." for name in without)
     for name, tensor in sorted(module.state_dict().items()):
+        if name.startswith(left_out):
+            continue
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
@@ -69,7 +73,7 @@ def chosen_layers(config: PreTrainedConfig, layer: str) -> tuple[int, ...]:
     number = config.get_text_config().num_hidden_layers
     if layer == "all":
         return tuple(range(number + 1))
-    if not layer.lstrip("-").isdigit() or not -number - 1 <= int(layer) <= number:
+    if not re.fullmatch(r"-?\d+", layer) or not -number - 1 <= int(layer) <= number:
         raise ConfigError(
             where="--layer",
             expected=f"all, or a number from {-number - 1} to {number} ({number} is the last layer, 0 the embeddings)",

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
-from transformers import PreTrainedModel
+from transformers import AutoConfig, PreTrainedModel
 
 from hfrep.errors import ConfigError
 from hfrep.network import hub_reachable
@@ -77,6 +77,13 @@ def _require_all(name: str, model: PreTrainedModel, unfit: list[str]) -> None:
             f"{len(unfit)} tensors missing or of another shape in {name} ({min(unfit)} …)",
             "give a model of this architecture and shape",
         )
+
+
+def stored_pad(name: str) -> int | None:
+    """The pad token that the config of the model called `name` knows of."""
+    local = Path(name).is_dir() or not hub_reachable()
+    pad: int | None = getattr(AutoConfig.from_pretrained(name, local_files_only=local), "pad_token_id", None)
+    return pad
 
 
 def reason(error: Exception) -> str:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from hfrep.data.batches import Batch
 from hfrep.objectives.supervised import Predictor
 
-SMALLEST_DEVIATION = 1e-6  # of a feature; below, it is a constant
+CONSTANT = 1e-5  # deviation of a feature, in parts of its mean or absolute, below which it is a constant
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,9 @@ class LinearProbe(Predictor):
         self.register_buffer("layers", layers)
         self.register_buffer("factors", torch.tensor([head.learning_rate / base_rate for head in heads]))
         self.register_buffer("mean", torch.from_numpy(mean)[layers])
-        self.register_buffer("deviation", torch.from_numpy(np.maximum(deviation, SMALLEST_DEVIATION))[layers])
+        # Divided by infinity a constant is nothing, in the scores and in the folded weights.
+        varies = deviation > CONSTANT * np.maximum(np.abs(mean), 1.0)
+        self.register_buffer("deviation", torch.from_numpy(np.where(varies, deviation, np.float32(np.inf)))[layers])
         weight, bias = torch.zeros(len(heads), mean.shape[1], outputs), torch.zeros(len(heads), 1, outputs)
         self.kept = nn.ParameterDict({"weight": weight, "bias": bias})
 
@@ -75,7 +77,7 @@ class LinearProbe(Predictor):
 
     def folded(self, number: int) -> tuple[Tensor, Tensor]:
         """Weight [outputs, H] and bias [outputs] of a head, for features as they are, not standardized."""
-        scaled = self.kept["weight"][number].detach() * self.factors[number]
-        weight = (scaled / self.deviation[number][:, None]).T
-        bias = self.kept["bias"][number, 0].detach() * self.factors[number] - weight @ self.mean[number] + self.center
-        return weight.contiguous(), bias
+        factor = self.factors[number].double()
+        weight = (self.kept["weight"][number].detach().double() * factor / self.deviation[number][:, None]).T
+        bias = self.kept["bias"][number, 0].detach().double() * factor - weight @ self.mean[number].double()
+        return weight.float().contiguous(), (bias + self.center).float()

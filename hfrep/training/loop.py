@@ -135,7 +135,6 @@ class Training:
             )
         self.checkpoints.load(checkpoint)
         self.state = replace(self.state, step=stored.step, seconds=stored.seconds)
-        self.ended = self.enough(stored.step, {})
 
     @property
     def finished(self) -> bool:
@@ -154,6 +153,9 @@ class Training:
         self.origin = time.monotonic() - self.state.seconds
         self._open_window()
         with Interruption() as interruption:
+            if self._owes_an_evaluation():
+                metrics, evaluated = self._evaluate(), self.state.step
+            self.ended = self.ended or self.enough(self.state.step, {})
             batches = self._batches()
             while not (self.finished or stopping):
                 stopping = self._step(next(batches), interruption.reason is not None)
@@ -229,12 +231,23 @@ class Training:
         self.window: list[Sums] = []
         self.window_began = time.monotonic()
 
+    def _owes_an_evaluation(self) -> bool:
+        """Whether the step that the run goes on from was due for one, which being asked to stop came before."""
+        step, every = self.state.step, self.settings.eval_steps
+        if not step or not every or step % every:
+            return False
+        done = any(
+            record["step"] == step and any(name.startswith("eval_") for name in record)
+            for record in self.record.metrics()
+        )
+        return not gather_object([done])[0]  # the main process's record is everybody's
+
     def _evaluate(self) -> dict[str, float]:
         began = time.monotonic()
         self.gradient.module.eval()
         metrics = self.evaluate(self.gradient.module)
         self.record.evaluation(self.state.step, metrics)
-        self.ended = self.enough(self.state.step, metrics)
+        self.ended = self.enough(self.state.step, metrics) or self.ended
         self.window_began += time.monotonic() - began  # the speed that is recorded is that of training
         return metrics
 

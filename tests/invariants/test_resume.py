@@ -9,6 +9,7 @@ import tiny
 from conftest import documents
 
 from hfrep.errors import CheckpointError, ConfigError
+from hfrep.training.loop import Training
 
 
 @pytest.fixture(scope="module")
@@ -113,3 +114,31 @@ def test_free_settings_may_change(rows, wordpiece, straight, tmp_path):
         tiny.train(tmp_path / "run", rows, wordpiece, kill_at=6, save_steps=6, **RUN)
     _, losses, weights = tiny.train(tmp_path / "run", rows, wordpiece, save_total_limit=1, eval_steps=3, **RUN)
     assert (losses, weights) == straight
+
+
+def test_an_evaluation_that_a_stop_came_before_is_made_up(rows, wordpiece, tmp_path, monkeypatch):
+    """Stopped in a step that is due for an evaluation, the run has it when it goes on, and no other twice."""
+    settings = RUN | {"eval_steps": 4}
+
+    def evaluations(folder):
+        lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+        return [line["step"] for line in lines if "eval_loss" in line]
+
+    def train():
+        return tiny.train(tmp_path / "run", rows, wordpiece, evaluate=lambda module: {"eval_loss": 1.0}, **settings)
+
+    whole = Training._step
+
+    def asked_to_stop(self, batches, stop):
+        if self.state.step == 7:
+            os.kill(os.getpid(), signal.SIGTERM)
+            stop = True
+        return whole(self, batches, stop)
+
+    monkeypatch.setattr(Training, "_step", asked_to_stop)
+    outcome, *_ = train()
+    assert (outcome.step, outcome.exit_status) == (8, 128 + signal.SIGTERM)
+    assert evaluations(tmp_path / "run") == [4]
+    monkeypatch.setattr(Training, "_step", whole)
+    train()
+    assert evaluations(tmp_path / "run") == [4, 8, 12]

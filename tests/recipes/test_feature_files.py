@@ -31,7 +31,7 @@ def folder(wordpiece, tmp_path_factory):
     folder = tmp_path_factory.mktemp("features")
     micro("bert-micro", wordpiece).save_pretrained(folder / "model")
     wordpiece.save_pretrained(folder / "model")
-    (folder / "texts.txt").write_text("\n".join(TEXTS) + "\n\n", encoding="utf-8")
+    (folder / "texts.txt").write_text("\n".join(TEXTS) + "\n", encoding="utf-8")
     return folder
 
 
@@ -101,7 +101,7 @@ def test_a_tokenizer_that_cannot_pad_is_told(main, folder, wordpiece, tmp_path):
 
 
 def test_no_texts_are_told(main, folder, tmp_path):
-    """A file of blank lines holds nothing to compute."""
-    (tmp_path / "blank.txt").write_text("\n \n", encoding="utf-8")
-    with pytest.raises(HfrepError, match=r"blank.txt: expected texts, found none; name another file or column"):
+    """A row without text has no vector, and leaving it out would number the others anew."""
+    (tmp_path / "blank.txt").write_text("A house.\n\nA boat.\n", encoding="utf-8")
+    with pytest.raises(HfrepError, match=r"blank.txt: expected a text in each row, found none in 2; fill it"):
         run(main, folder, "unused.npy", "--texts", str(tmp_path / "blank.txt"))

@@ -115,6 +115,29 @@ def test_the_same_command_again_trains_nothing(main, given, finished, monkeypatc
 
 
 @pytest.mark.usefixtures("not_reopened")
+@pytest.mark.parametrize(
+    "change", [("--lora_alpha", 64), ("--dropout", 0.3), ("--early_stopping_patience", 2)], ids=lambda flag: flag[0]
+)
+def test_other_settings_are_another_training(main, given, finished, change):
+    """What does not show in the weights at the start is part of what a training is all the same."""
+    with pytest.raises(HfrepError, match=r"the run to resume: expected the settings it was started with, found others"):
+        main(flags_of(given, finished, *SHORT, *change, "--adaptation", "lora"))
+
+
+def test_two_writers_are_refused(main, given, tmp_path):
+    """A second start in the folder of a running one is told who has it."""
+    with checkpoint.one_writer(tmp_path / "run"), pytest.raises(HfrepError, match="expected no other process writing"):
+        main(flags_of(given, tmp_path / "run", *SHORT))
+
+
+def test_settings_that_do_not_fit_are_told_before_the_first_training(main, given, tmp_path):
+    """A layer or a module that is not there stops the recipe at once, whatever comes before it in the order."""
+    for flags in (("--layer", 9), ("--lora_target_modules", "nothing")):
+        with pytest.raises(HfrepError):
+            main(flags_of(given, tmp_path / "run", *flags))
+    assert not list(tmp_path.rglob("logits.npz"))
+
+
 def test_killed_it_goes_on_to_the_same_predictions(main, given, finished, tmp_path, monkeypatch):
     """Killed while saving inside trainings, several times, it ends with every logit equal to the last bit."""
     whole, output = checkpoint.Checkpoints._complete, tmp_path / "run"
@@ -182,7 +205,7 @@ def test_a_class_head_trains_on_features_and_stops_early(main, given, tmp_path, 
     more = ("--adaptation", "frozen", "--no_random_initialization", "--num_train_epochs", 3)
     more = (*more, "--pooling", "class_head", "--early_stopping_patience", 1, "--learning_rates", "1e-2")
     assert main(flags_of(given, tmp_path / "head", *more)) == 0
-    assert "early stopping" in capsys.readouterr().out
+    assert "when to stop, and which of several" in capsys.readouterr().out
     model = tmp_path / "head/garden/frozen/seed-0/head"
     assert "BertForSequenceClassification" in (model / "config.json").read_text()
 
@@ -270,6 +293,11 @@ def test_a_dry_run_trains_nothing(main, given, tmp_path, capsys):
         (["--sequence_length", "4096"], "--sequence_length: expected at most the 512 positions that"),
         (["--dropout", "1"], r"--dropout: expected a share in \[0, 1\), found 1"),
         (["--max_steps", "5", "--num_train_epochs", "1"], "the budget: expected exactly one of"),
+        (["--extend"], "--extend: expected none, since each of many trainings goes on where it was by itself"),
+        (
+            ["--resume_from_checkpoint", "none"],
+            "--resume_from_checkpoint: expected none, since .* found none; leave it",
+        ),
     ],
 )
 def test_mistakes_are_told(main, given, tmp_path, flags, told):

@@ -3,10 +3,17 @@
 import pytest
 import torch
 from micros import micro
-from transformers import AutoModelForMaskedLM, BertForSequenceClassification, ViTConfig, ViTModel
+from transformers import (
+    AutoModelForMaskedLM,
+    BartConfig,
+    BartModel,
+    BertForSequenceClassification,
+    ViTConfig,
+    ViTModel,
+)
 
 from hfrep.errors import ConfigError
-from hfrep.models.classifier import open_classifier
+from hfrep.models.classifier import open_classifier, require_text_body
 
 LABELS = ["entailment", "neutral", "contradiction"]
 
@@ -128,3 +135,17 @@ def test_what_is_no_text_model_is_told(tmp_path, bodies):
     model.save_pretrained(tmp_path / "cut", state_dict=state)
     with pytest.raises(ConfigError, match=r"weights for all of BertForSequenceClassification but its head, found \d+"):
         opened(tmp_path / "cut")
+
+
+def test_what_texts_cannot_go_through_is_refused(wordpiece, bodies):
+    """An encoder with a decoder, or fewer embeddings than tokens, is one sentence."""
+    tiny = {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 1}
+    both = BartModel(
+        BartConfig(**tiny, decoder_attention_heads=1, encoder_ffn_dim=8, decoder_ffn_dim=8, vocab_size=200)
+    )
+    with pytest.raises(ConfigError, match="expected an encoder or a decoder, found BartModel, which is both"):
+        require_text_body(both, wordpiece, "bart")
+    model = opened(bodies / "bert-micro").model
+    model.resize_token_embeddings(100)
+    with pytest.raises(ConfigError, match="expected at most the 100 tokens that mine has embeddings for, found 192"):
+        require_text_body(model, wordpiece, "mine")

@@ -1,5 +1,7 @@
 """Features of texts: the stock class's own hidden states, pooled, computed once and kept."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -122,3 +124,48 @@ def test_class_head_on_stored_vectors_is_the_class(name, wordpiece, tmp_path):
         ours = head.logits({"features": torch.from_numpy(stored.take(np.arange(20))["features"])})[:, 0]
     assert torch.allclose(ours, whole, atol=1e-5)
     assert isinstance(head.kept, AutoModelForSequenceClassification._model_mapping[type(head.kept.config)])
+
+
+def test_stored_vectors_of_another_head_are_others(wordpiece, tmp_path):
+    """ModernBERT's pretrained head stands between body and classifier: two that differ there share no features."""
+    examples = encode(wordpiece, [TEXTS], None, max_length=48)
+    made = []
+    for number in range(2):
+        model = micro("modernbert-micro", wordpiece)
+        with torch.no_grad():
+            model.head.dense.weight.mul_(1 + number)
+        model.save_pretrained(tmp_path / str(number))
+        torch.manual_seed(number)  # of the new modules, which are no part of it
+        classifier = open_classifier(str(tmp_path / str(number)), labels=["a", "b"], pad_token_id=0)
+        digest = module_hash(classifier.model, without=classifier.new)
+        made.append((digest, examples, classifier))
+    assert made[0][0] != made[1][0]
+    torch.manual_seed(5)
+    again = open_classifier(str(tmp_path / "0"), labels=["a", "b"], pad_token_id=0)
+    assert module_hash(again.model, without=again.new) == made[0][0]
+
+
+def test_a_class_head_reads_the_last_token_that_is_no_padding(bpe, tmp_path):
+    """Where the pad token also ends texts, the class looks before it, and so do the stored vectors."""
+    micro("gpt2-micro", bpe).save_pretrained(tmp_path / "body")
+    ended = [f"{text}</s>" for text in TEXTS]
+    examples = replace(encode(bpe, [ended], None, max_length=64), pad=bpe.eos_token_id)
+    classifier = open_classifier(str(tmp_path / "body"), labels=["a", "b"], pad_token_id=bpe.eos_token_id)
+    stored = features_of(
+        classifier.model, examples, pooling="class_head", layers=(), cache=tmp_path, digest="d", new=classifier.new
+    )
+    taken = examples.take(np.arange(20))
+    inputs = {name: torch.from_numpy(taken[name]) for name in ("input_ids", "attention_mask")}
+    with torch.inference_mode():
+        whole = classifier.model(**inputs).logits
+        head = ClassHead(classifier, regression=False).eval()
+        ours = head.logits({"features": torch.from_numpy(stored.take(np.arange(20))["features"])})[:, 0]
+    assert torch.allclose(ours, whole, atol=1e-5)
+
+
+def test_a_class_head_that_is_trained_already_is_refused(wordpiece, tmp_path):
+    """Without new modules there is nothing to train on stored vectors."""
+    examples = encode(wordpiece, [TEXTS], None, max_length=48)
+    model = micro("bert-micro", wordpiece)
+    with pytest.raises(ConfigError, match="--pooling class_head: expected a model whose head is yet to be trained"):
+        features_of(model, examples, pooling="class_head", layers=(), cache=tmp_path, digest="d", new=())

@@ -263,7 +263,8 @@ def test_random_weights_and_early_stopping(given, wordpiece, tmp_path):
     together = study(given, wordpiece, tmp_path / "run", patience=1)
     judged = together.judge(Row("multitask", True))
     assert [one.cell.row for one in judged] == ["multitask, random weights"] * 2
-    assert (tmp_path / "run/multitask-random/seed-0/best.safetensors").exists()
+    records = (tmp_path / "run/multitask-random/seed-0/metrics.jsonl").read_text()
+    assert "eval_score" in records
     assert not list((tmp_path / "run").rglob("model"))
 
 

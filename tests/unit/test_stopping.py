@@ -6,8 +6,8 @@ from torch import nn
 from hfrep.adaptation.stopping import SCORE, EarlyStopping
 
 
-def stopping(module, folder, patience=2):
-    return EarlyStopping(module, folder / "best.safetensors", patience=patience, eval_steps=10, writes=True)
+def stopping(module, folder, patience=2, run="a run"):
+    return EarlyStopping(module, folder / "best.safetensors", run=run, patience=patience, eval_steps=10, writes=True)
 
 
 def set_to(module, value):
@@ -67,3 +67,15 @@ def test_only_what_trains_is_kept(tmp_path):
     before = module[0].weight.clone()
     early.restore()
     assert torch.equal(module[0].weight, before)
+
+
+def test_the_best_of_another_run_is_not_looked_at(tmp_path):
+    """A file that another training left does not stop this one, and is replaced."""
+    module = nn.Linear(1, 1, bias=False)
+    set_to(module, 1)
+    stopping(module, tmp_path).enough(10, {SCORE: 0.9})
+    other = stopping(module, tmp_path, run="another run")
+    set_to(module, 2)
+    assert not other.enough(10, {SCORE: 0.2})
+    other.restore()
+    assert module.weight.item() == 2

@@ -87,9 +87,14 @@ def test_a_regression_starts_at_its_center():
 
 
 def test_constant_features_do_no_harm():
-    """A feature that never varies has no deviation to divide by, and the scores stay finite."""
-    constant = np.ones((4, 1, 3), np.float32)
+    """A feature that varies by rounding only counts for nothing, also where its weight is folded."""
+    constant = 3 + 1e-6 * np.random.default_rng(0).normal(size=(4, 1, 3)).astype(np.float32)
     objective = LinearProbe(
         [Head(0, 1e-3)], base_rate=1e-3, mean=constant.mean(0), deviation=constant.std(0), outputs=2, regression=False
     )
-    assert objective.logits({"features": torch.from_numpy(constant)}).isfinite().all()
+    with torch.no_grad():
+        objective.kept["weight"].fill_(1.0)
+    assert torch.equal(objective.logits({"features": torch.from_numpy(constant)}), torch.zeros(4, 1, 2))
+    weight, bias = objective.folded(0)
+    assert not weight.any()
+    assert not bias.any()
