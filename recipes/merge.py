@@ -4,7 +4,7 @@
     python recipes/merge.py --adapter my_adapter --base moved/model --output_dir runs/merged
 
 The weights are merged in float32. What the merged model computes for a few sentences is compared with what the adapter
-computes, and the largest difference printed.
+computes, and the largest difference printed; then it is reopened in a process without hfrep and compared once more.
 """
 
 import sys
@@ -12,11 +12,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from hfrep.adaptation.adapter_files import open_adapter
 from hfrep.adaptation.merging import merge
-from hfrep.card import Card
+from hfrep.adaptation.saved import CLASS_USAGE
+from hfrep.card import Card, add_proof
 from hfrep.errors import ConfigError, told_in_one_sentence
-from hfrep.export import export
+from hfrep.export import Reopening, export, prove_reload
+from hfrep.models.isolation import longest_document
 from hfrep.settings import parse, setting, writable_folder
 from hfrep.training.launch import ThreadSettings, start_alone
 
@@ -26,13 +30,7 @@ SENTENCES = (
     "What a waste of a good evening!",
     "The price rose by 3.5 percent, to $12.40 a share, after the company raised its forecast for the year.",
 )
-LENGTH = 32  # tokens; every model has so many positions
-USAGE = """
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
-tokenizer = AutoTokenizer.from_pretrained(".")
-model = AutoModelForSequenceClassification.from_pretrained(".")
-"""
+LENGTH = 32  # tokens at most
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"adapter    {settings.adapter}: {config.peft_type.value}")
     print(f"base       {config.base_model_name_or_path}", flush=True)
 
-    encoded = tokenizer(list(SENTENCES), padding=True, truncation=True, max_length=LENGTH, return_tensors="pt").to(
+    length = min(LENGTH, longest_document(model.config) or LENGTH)
+    encoded = tokenizer(list(SENTENCES), padding=True, truncation=True, max_length=length, return_tensors="pt").to(
         device
     )
     inputs = {name: encoded[name] for name in ("input_ids", "attention_mask")}
@@ -74,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         metadata={"library_name": "transformers", "pipeline_tag": "text-classification", "tags": ["hfrep"]},
         title=folder.resolve().parent.name,
         summary="A text classifier: an adapter merged into its base model.",
-        usage=USAGE,
+        usage=CLASS_USAGE,
         training={
             "adapter": settings.adapter,
             "method": config.peft_type.value,
@@ -85,6 +84,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         limits="Those of the adapter and its base model.",
     )
     export(merged, tokenizer, folder, str(card))
+    with torch.inference_mode():
+        logits = merged(**inputs).logits.float().cpu().numpy()
+    arrays = {name: part.cpu().numpy() for name, part in inputs.items()}
+    probe = Reopening(folder, CLASS_USAGE, arrays, logits, SENTENCES[:1], tokenizer(SENTENCES[0])["input_ids"]).write()
+    (opened,) = prove_reload([probe])
+    add_proof(folder / "README.md", str(opened))
+    probe.unlink()
+    print(f"reloaded   {opened}")
     print(f"difference {difference:.2g} at most between logits, on {len(SENTENCES)} sentences")
     print(f"model      {folder}")
     return 0

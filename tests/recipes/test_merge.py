@@ -54,6 +54,9 @@ def test_the_merged_model_is_a_stock_one_that_computes_the_same(adapter, wordpie
     assert float(told.split()[1]) < 1e-5
     assert told.endswith("at most between logits, on 4 sentences")
     assert written.endswith(str(tmp_path / "out" / "model"))
+    card = (tmp_path / "out" / "model" / "README.md").read_text()
+    assert "- a process without hfrep opens it as BertForSequenceClassification" in card
+    assert not list((tmp_path / "out").glob(".*"))
 
 
 def test_a_moved_base_is_named(adapter, tmp_path, monkeypatch):
