@@ -52,7 +52,7 @@ def _build(folder: Path, build: Callable[[Path], None]) -> None:
             where=str(folder.parent),
             expected="a folder that can be written",
             found=str(error),
-            do="free space there or name another with --cache_dir",
+            do="free space there, or set HFREP_CACHE to another folder",
         ) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
