@@ -179,6 +179,7 @@ def main() -> None:
                     adapters=AdapterSettings(),
                     dropout=options.dropout,
                     cache=Path(folder),
+                    device=torch.device("cpu"),
                     seed=seed,
                 )
                 turns[name].append(turn(options, problem, examples))

@@ -96,7 +96,7 @@ class Problem:
     adapters: AdapterSettings
     dropout: float | None
     cache: Path
-    device: torch.device = torch.device("cpu")  # noqa: RUF009 - it cannot change
+    device: torch.device
     random_weights: bool = False
     seed: int = 0
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 import torch
-from peft import PeftModel
+from peft import PeftConfig, PeftModel
 from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -27,6 +27,8 @@ def merge(model: PeftModel, inputs: Mapping[str, Tensor]) -> tuple[PreTrainedMod
         ProofError: the merged model computes something else.
     """
     config = model.peft_config[model.active_adapter]
+    if config.is_prompt_learning:
+        raise _cannot_merge(config, "prompts are no weights")
     with torch.no_grad():
         before = model.eval()(**inputs).logits
         # peft does this itself, but not for all methods, and for others it loses its way in what it has put in place.
@@ -35,16 +37,9 @@ def merge(model: PeftModel, inputs: Mapping[str, Tensor]) -> tuple[PreTrainedMod
                 trained = module.unload_and_optionally_merge_module(merge=True, safe_merge=False, adapter_names=None)
                 model.base_model.set_submodule(name, trained)
         try:
-            if config.is_prompt_learning:
-                raise NotImplementedError("prompts are no weights")
             merged: PreTrainedModel = model.merge_and_unload().eval()
         except (NotImplementedError, ValueError) as error:
-            raise ConfigError(
-                where="the adapter",
-                expected="a method whose change can be merged into weights, such as LORA",
-                found=f"{method_of(config)}: {reason(error)}",
-                do="use it as an adapter",
-            ) from error
+            raise _cannot_merge(config, reason(error)) from error
         after = merged(**inputs).logits
     difference = float((after - before).abs().max())
     if not difference <= TOLERANCE * float(before.abs().max()):
@@ -55,3 +50,12 @@ def merge(model: PeftModel, inputs: Mapping[str, Tensor]) -> tuple[PreTrainedMod
             do="use it as an adapter, and report this",
         )
     return merged, difference
+
+
+def _cannot_merge(config: PeftConfig, why: str) -> ConfigError:
+    return ConfigError(
+        where="the adapter",
+        expected="a method whose change can be merged into weights, such as LORA",
+        found=f"{method_of(config)}: {why}",
+        do="use it as an adapter",
+    )

@@ -3,6 +3,7 @@
 The loss is the sum over examples; its count is their number. The stock class's own loss is a mean, and is not used.
 """
 
+from abc import abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -37,9 +38,9 @@ class Predictor(Objective):
         super().__init__()
         self.regression = regression
 
+    @abstractmethod
     def logits(self, batch: Batch) -> Tensor:
         """Scores of the classes, or the value, by each candidate: [b, candidates, outputs]."""
-        raise NotImplementedError
 
     def collator(self) -> Collator:
         return AsTensors()

@@ -39,6 +39,7 @@ def problem_of(data, wordpiece, folder, **features):
         adapters=AdapterSettings(),
         dropout=None,
         cache=folder,
+        device=torch.device("cpu"),
     )
 
 

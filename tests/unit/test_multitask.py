@@ -205,7 +205,14 @@ def study(given, tokenizer, output, names=("garden", "count"), patience=None, **
     model = {"model": str(given / "model"), "tokenizer": tokenizer, "cache": output / "cache", "dropout": None}
     more = {"features": FeatureSettings(), "adapters": AdapterSettings()}
     studies = [
-        TaskStudy(data, Problem(task=data.task, **model, **more), fitter, asked, length=48, folder=output)
+        TaskStudy(
+            data,
+            Problem(task=data.task, device=torch.device("cpu"), **model, **more),
+            fitter,
+            asked,
+            length=48,
+            folder=output,
+        )
         for data in (open_task(name, settings) for name in names)
     ]
     return MultitaskStudy(studies, 0.5, output)
