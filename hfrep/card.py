@@ -66,10 +66,10 @@ def pretrained_card(
         name: of the model, for the heading.
         auto_class, pipeline_tag: what opens it, and what the Hub shows it as.
         corpora: what it was trained on, as the user named them.
-        facts: what the run told of itself, its proofs among them (``proved``, ``reloaded``).
+        facts: what the run told of itself, among them what was ``proved`` at its start.
         metrics: of the last evaluation.
     """
-    proofs = [str(facts[key]) for key in ("proved", "reloaded") if key in facts]
+    proofs = [str(facts["proved"])] if "proved" in facts else []
     return Card(
         metadata={
             "library_name": "transformers",
@@ -83,7 +83,7 @@ def pretrained_card(
             f'tokenizer = AutoTokenizer.from_pretrained(".")\n'
             f'model = {auto_class}.from_pretrained(".")\n'
         ),
-        training={key: value for key, value in facts.items() if key not in ("proved", "reloaded")},
+        training={key: value for key, value in facts.items() if key != "proved"},
         results={key.removeprefix("eval_"): value for key, value in metrics.items()},
         proofs=proofs,
         examples=examples,
@@ -94,7 +94,8 @@ def pretrained_card(
 def add_proof(file: Path, proof: str) -> None:
     """Put a proof that came after the card into its `file`."""
     head, rest = file.read_text(encoding="utf-8").split(PROOFS, 1)
-    file.write_text(f"{head}{PROOFS}- {proof}\n{rest.lstrip(chr(10))}", encoding="utf-8")
+    gap = "" if rest.startswith("- ") else "\n"  # before the next heading, where it is the first one
+    file.write_text(f"{head}{PROOFS}- {proof}\n{gap}{rest.lstrip()}", encoding="utf-8")
 
 
 def _table(values: Mapping[str, Any]) -> str:

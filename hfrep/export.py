@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from hfrep.card import add_proof
 from hfrep.data.rows import Rows
 from hfrep.errors import ProofError
 
@@ -155,7 +156,7 @@ def unproved(folder: Path) -> list[Path]:
 def prove_reload(probes: Sequence[Path]) -> list[Reopened]:
     """Reopen what the `probes` are of in one fresh process, and compare what is computed there with what was here.
 
-    Whoever has put down what was shown removes them.
+    What is shown of a folder is put into its card, and then its probe is removed.
 
     Raises:
         ProofError: one does not open, or computes something else.
@@ -177,9 +178,11 @@ def prove_reload(probes: Sequence[Path]) -> list[Reopened]:
     )
     lines = [json.loads(line) for line in run.stdout.splitlines() if line.startswith("[")]
     opened = [Reopened(folder, *line) for folder, line in zip(folders, lines, strict=False)]
-    for one in opened:
+    for one, probe in zip(opened, probes, strict=False):
         if not one.difference <= TOLERANCE:
             raise _not_proved(one.folder, f"logits that differ by {one.difference:.2g} of the largest")
+        add_proof(one.folder / "README.md", str(one))
+        probe.unlink()
     if len(opened) < len(folders):
         last = (run.stderr.strip().splitlines() or ["a process that ended"])[-1]
         raise _not_proved(folders[len(opened)], last)

@@ -5,7 +5,7 @@ from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from hfrep.card import Card, pretrained_card
+from hfrep.card import pretrained_card
 from hfrep.data.text import Text
 from hfrep.evaluation.language_modeling import summary
 from hfrep.export import export, prove_reload, reopening
@@ -37,21 +37,16 @@ def publish(
     """
     folder = run.folder / "model"
 
-    def card() -> Card:
-        return pretrained_card(
-            name=f"{name}, pretrained",
-            auto_class=auto_class.__name__,
-            pipeline_tag=pipeline_tag,
-            corpora=text.names,
-            facts=run.told,
-            metrics=outcome.metrics,
-            examples=examples,
-        )
-
-    export(model, tokenizer, folder, str(card()))
-    probe = reopening(folder, card().usage, model, tokenizer, text.validation).write()
-    (opened,) = prove_reload([probe])
-    probe.unlink()
+    card = pretrained_card(
+        name=f"{name}, pretrained",
+        auto_class=auto_class.__name__,
+        pipeline_tag=pipeline_tag,
+        corpora=text.names,
+        facts=run.told,
+        metrics=outcome.metrics,
+        examples=examples,
+    )
+    export(model, tokenizer, folder, str(card))
+    (opened,) = prove_reload([reopening(folder, card.usage, model, tokenizer, text.validation).write()])
     run.tell(reloaded=str(opened))
-    (folder / "README.md").write_text(str(card()), encoding="utf-8")  # which now knows of the proof
     run.finish([*summary(outcome.metrics), *examples, f"model: {folder}"], outcome.metrics)

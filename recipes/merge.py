@@ -17,7 +17,7 @@ import torch
 from hfrep.adaptation.adapter_files import open_adapter
 from hfrep.adaptation.merging import merge
 from hfrep.adaptation.saved import CLASS_USAGE
-from hfrep.card import Card, add_proof
+from hfrep.card import Card
 from hfrep.errors import ConfigError, told_in_one_sentence
 from hfrep.export import Reopening, export, prove_reload
 from hfrep.models.isolation import longest_document
@@ -89,8 +89,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     arrays = {name: part.cpu().numpy() for name, part in inputs.items()}
     probe = Reopening(folder, CLASS_USAGE, arrays, logits, SENTENCES[:1], tokenizer(SENTENCES[0])["input_ids"]).write()
     (opened,) = prove_reload([probe])
-    add_proof(folder / "README.md", str(opened))
-    probe.unlink()
     print(f"reloaded   {opened}")
     print(f"difference {difference:.2g} at most between logits, on {len(SENTENCES)} sentences")
     print(f"model      {folder}")

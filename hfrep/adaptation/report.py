@@ -11,7 +11,6 @@ from accelerate import Accelerator
 
 from hfrep.adaptation.multitask import NAME
 from hfrep.adaptation.study import Judged, ProtocolSettings, Row, TaskStudy
-from hfrep.card import add_proof
 from hfrep.errors import ConfigError
 from hfrep.evaluation.results import (
     Cell,
@@ -101,11 +100,7 @@ class Report:
         lines += self._submissions()
         self.record.write_run(self._description() | {"result": lines})
         self._say("\n".join(["", *lines, f"results    {self.folder}/results.json, results.md, results.png"]))
-        probes = unproved(self.folder)
-        if opened := prove_reload(probes):
-            for one, probe in zip(opened, probes, strict=True):
-                add_proof(one.folder / "README.md", str(one))
-                probe.unlink()
+        if opened := prove_reload(unproved(self.folder)):
             worst = max(one.difference for one in opened)
             self._say(
                 f"reloaded   {len(opened)} folders in a process without hfrep, each by the snippet in its card; logits "
