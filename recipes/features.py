@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder = writable_folder(str(output.parent))
     examples = encode(tokenizer, [texts], None, max_length=source.length(tokenizer))
     print(f"model      {source.model_name_or_path}: {type(model).__name__}")
-    print(f"texts      {len(texts):,} from {wanted.texts}, {examples.truncated:,} cut", flush=True)
+    print(f"texts      {len(texts):,} from {wanted.texts}, {examples.truncated.sum():,} cut", flush=True)
 
     with tempfile.TemporaryDirectory(dir=folder) as aside:
         made = features_of(

@@ -1,4 +1,4 @@
-"""The body stays as it is: its features are computed once and kept on disk, and only a head is trained on them.
+"""The body stays as it is: it runs once for each example, its features stay on disk, and only a head trains on them.
 
 With a pooling by name the head is linear on standardized features, as probes are (Alain and Bengio 2016); several
 learning rates, and layers, train side by side. With ``class_head`` the stock class's own new modules are trained.

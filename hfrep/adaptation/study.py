@@ -125,7 +125,7 @@ class TaskStudy:
         self.data, self.problem, self.fitter, self.protocol = data, problem, fitter, protocol
         self.folder, self.length = folder / data.task.name, length
         self.train = self._encoded(data.splits["train"])
-        self.rest, self.held = map(self._encoded, held_out(data.splits["train"], protocol.held_out_share, 0))
+        self.rest, self.held = map(self.train.part, held_out(len(self.train), protocol.held_out_share, 0))
         self.tests = [name for name in data.splits if name not in ("train", *data.task.reported)]
         for name in self.tests:  # refused now, not after all trainings
             submission_file(data.task, name)
@@ -188,7 +188,8 @@ class TaskStudy:
         """Name and sizes."""
         splits = ("train", *self.data.task.reported, *self.tests)
         sizes = ", ".join(f"{name} {len(self.data.splits[name]):,}" for name in splits)
-        cut = f"{self.train.truncated:,} training texts cut to {self.length} tokens" if self.train.truncated else ""
+        number = self.train.truncated.sum()
+        cut = f"{number:,} training texts cut to {self.length} tokens" if number else ""
         return "; ".join([f"{self.data.task.title}: {sizes}", *self.data.notes, *filter(None, [cut])])
 
     def _choose(self, row: Row) -> tuple[list[Candidate], int]:

@@ -25,7 +25,7 @@ class Examples:
         lengths: int64 [n], tokens of each example.
         targets: label numbers int64 [n], or values float32 [n]; zeros where nothing is known.
         pad: token that fills up shorter rows of a batch, on the right.
-        truncated: examples that were cut.
+        truncated: bool [n], whether an example was cut.
         fingerprint: hex digest of the tokens.
     """
 
@@ -34,7 +34,7 @@ class Examples:
     lengths: Integers
     targets: NDArray[np.int64] | NDArray[np.float32]
     pad: int
-    truncated: int
+    truncated: NDArray[np.bool_]
     fingerprint: str
 
     def __len__(self) -> int:
@@ -54,6 +54,23 @@ class Examples:
         """Where each example begins in `ids`, int64 [n]."""
         return np.cumsum(self.lengths) - self.lengths
 
+    def part(self, rows: Integers) -> "ExamplesPart":
+        """The examples at `rows`, int64 [m], which know what they are a part of."""
+        lengths = self.lengths[rows]
+        moved = np.repeat(self.starts[rows] - (np.cumsum(lengths) - lengths), lengths)
+        places = moved + np.arange(len(moved))
+        return ExamplesPart(
+            ids=self.ids[places],
+            types=None if self.types is None else self.types[places],
+            lengths=lengths,
+            targets=self.targets[rows],
+            pad=self.pad,
+            truncated=self.truncated[rows],
+            fingerprint=hashlib.blake2b(self.fingerprint.encode() + rows.tobytes(), digest_size=16).hexdigest(),
+            whole=self,
+            rows=rows,
+        )
+
     def take(self, indices: Integers) -> Arrays:
         """``input_ids``, ``attention_mask`` and ``token_type_ids`` (if any) int64 [b, L], ``targets`` [b]."""
         lengths = self.lengths[indices]
@@ -68,6 +85,19 @@ class Examples:
         if self.types is not None:
             taken["token_type_ids"] = np.where(inside, self.types[places].astype(np.int64), 0)
         return taken
+
+
+@dataclass(frozen=True)
+class ExamplesPart(Examples):
+    """Some examples of a data set.
+
+    Attributes:
+        whole: that data set.
+        rows: int64 [n], which of its examples they are.
+    """
+
+    whole: Examples
+    rows: Integers
 
 
 def encode(
@@ -88,14 +118,14 @@ def encode(
     ids: list[NDArray[np.int32]] = []
     types: list[NDArray[np.uint8]] = []
     lengths: list[int] = []
-    truncated = 0
+    truncated: list[bool] = []
     for first in range(0, number, TEXTS_AT_A_TIME):
         columns = [list(column[first : first + TEXTS_AT_A_TIME]) for column in texts]
         encoded = tokenizer(*columns, truncation=True, max_length=max_length, padding=False)
         lengths += map(len, encoded["input_ids"])
         ids += [np.array(row, np.int32) for row in encoded["input_ids"]]
         types += [np.array(row, np.uint8) for row in encoded.get("token_type_ids", ())]
-        truncated += sum(bool(one.overflowing) for one in encoded.encodings)
+        truncated += [bool(one.overflowing) for one in encoded.encodings]
     flat, sizes = np.concatenate(ids), np.array(lengths, np.int64)
     digest = hashlib.blake2b(flat.tobytes() + sizes.tobytes(), digest_size=16)
     for row in types:
@@ -106,6 +136,6 @@ def encode(
         lengths=sizes,
         targets=np.zeros(number, np.int64) if targets is None else targets,
         pad=tokenizer.pad_token_id or 0,
-        truncated=truncated,
+        truncated=np.array(truncated, bool),
         fingerprint=digest.hexdigest(),
     )

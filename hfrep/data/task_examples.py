@@ -52,7 +52,7 @@ def laid_together(parts: Mapping[int, Examples], weights: Sequence[float] | None
         lengths=np.concatenate([part.lengths for part in ordered]),
         targets=np.concatenate([part.targets.astype(np.float32) for part in ordered]),
         pad=ordered[0].pad,
-        truncated=sum(part.truncated for part in ordered),
+        truncated=np.concatenate([part.truncated for part in ordered]),
         fingerprint=hashlib.blake2b(f"{content} {weights}".encode(), digest_size=16).hexdigest(),
         tasks=np.repeat(np.array(numbers, np.int64), sizes),
         weights=None if weights is None else tuple(weights),

@@ -7,7 +7,7 @@ the hash of everything that decides it, and read back as a memory map.
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +20,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from hfrep.data.batches import rows_of_like_length
 from hfrep.data.cache import prepared
-from hfrep.data.examples import Examples
+from hfrep.data.examples import Examples, ExamplesPart
 from hfrep.data.order import Integers
 from hfrep.errors import ConfigError
 from hfrep.models.class_head import Vectors, class_head_vectors
@@ -35,21 +35,24 @@ class FeatureRows:
     """Cached features of n examples.
 
     Attributes:
-        features: float32 [n, layers, H], on disk.
+        features: float32 [m, layers, H], on disk.
         targets: of the examples [n].
+        rows: int64 [n], where the features of each example are; None where they are all, in order.
     """
 
     features: NDArray[np.float32]
     targets: NDArray[Any]
     fingerprint: str
+    rows: Integers | None = None
     lengths: Integers | None = None
 
     def __len__(self) -> int:
-        return len(self.features)
+        return len(self.targets)
 
     def take(self, indices: Integers) -> dict[str, NDArray[Any]]:
         """``features`` float32 [b, layers, H] and ``targets`` [b]."""
-        return {"features": self.features[indices], "targets": self.targets[indices]}
+        places = indices if self.rows is None else self.rows[indices]
+        return {"features": self.features[places], "targets": self.targets[indices]}
 
 
 def module_hash(module: nn.Module, *, without: Sequence[str] = ()) -> str:
@@ -93,7 +96,7 @@ def features_of(
     digest: str,
     new: Sequence[str] = (),
 ) -> FeatureRows:
-    """Features of `examples`, from the cache where they are in it.
+    """Features of `examples`, from the cache where they are in it; those of a part are among those of the whole.
 
     Args:
         model: a stock class with a body; put into eval mode.
@@ -102,6 +105,9 @@ def features_of(
         layers: numbers of the layers, in the order they are to be kept; the last one only with class_head.
         digest: of the model's weights, by `module_hash`.
     """
+    if isinstance(examples, ExamplesPart):
+        of_all = features_of(model, examples.whole, pooling=pooling, layers=layers, cache=cache, digest=digest, new=new)
+        return replace(of_all, targets=examples.targets, rows=examples.rows, fingerprint=examples.fingerprint)
     key = f"{digest} {examples.fingerprint} {pooling} {list(layers)} 1"
     folder = cache / f"features-{hashlib.blake2b(key.encode(), digest_size=12).hexdigest()}"
 

@@ -63,10 +63,10 @@ def open_task(name: str, settings: TaskSettings, *, test: bool = False) -> TaskD
     return reader.read()
 
 
-def held_out(split: Split, share: float, seed: int) -> tuple[Split, Split]:
-    """`split` without a part of it, and this part: to choose settings on and to stop early.
+def held_out(size: int, share: float, seed: int) -> tuple[Integers, Integers]:
+    """Rows of a training split of `size` without a part of it, and this part: to choose settings and to stop early.
 
-    Which rows are held out hangs on their position and `seed` alone.
+    Which rows are held out hangs on their position and `seed` alone. Both are int64 and ascending.
 
     Args:
         share: of the rows; at least 1 row and at most 2,000.
@@ -74,17 +74,17 @@ def held_out(split: Split, share: float, seed: int) -> tuple[Split, Split]:
     Raises:
         DataError: there are not two rows.
     """
-    if len(split) < 2:
+    if size < 2:
         raise DataError(
             where="train",
             expected="two rows or more, of which some are held out",
-            found=str(len(split)),
+            found=str(size),
             do="give more of them, or raise --max_train_examples",
         )
-    number = min(max(1, round(share * len(split))), MOST_HELD_OUT, len(split) - 1)
-    chosen = np.zeros(len(split), bool)
-    chosen[_drawn(len(split), number, seed, PURPOSE_HELD_OUT)] = True
-    return split.take(np.flatnonzero(~chosen)), split.take(np.flatnonzero(chosen))
+    number = min(max(1, round(share * size)), MOST_HELD_OUT, size - 1)
+    chosen = np.zeros(size, bool)
+    chosen[_drawn(size, number, seed, PURPOSE_HELD_OUT)] = True
+    return np.flatnonzero(~chosen), np.flatnonzero(chosen)
 
 
 def majority(train: Split, reported: Split, task: Task) -> Targets:

@@ -37,9 +37,21 @@ def test_long_texts_are_cut_and_counted(wordpiece):
     """No row is longer than asked for, and how many were cut is known."""
     whole = encode(wordpiece, [TEXTS], None, max_length=512)
     cut = encode(wordpiece, [TEXTS], None, max_length=12)
-    assert whole.truncated == 0
+    assert not whole.truncated.any()
     assert cut.lengths.max() == 12
-    assert cut.truncated == int((whole.lengths > 12).sum()) > 0
+    assert cut.truncated.any()
+    assert np.array_equal(cut.truncated, whole.lengths > 12)
+
+
+def test_a_part_has_the_rows_of_the_whole(wordpiece):
+    """Some examples, taken out, are what they are in the whole, and another choice has another fingerprint."""
+    whole = encode(wordpiece, [TEXTS, OTHERS], np.arange(30), max_length=64)
+    rows = np.array([2, 3, 17, 29])
+    part = whole.part(rows)
+    taken, theirs = part.take(np.array([3, 0, 2])), whole.take(rows[[3, 0, 2]])
+    assert all(np.array_equal(taken[name], theirs[name]) for name in theirs)
+    assert len(part) == 4
+    assert part.fingerprint not in (whole.fingerprint, whole.part(rows[:3]).fingerprint)
 
 
 @pytest.mark.parametrize("change", ["text", "target"])

@@ -169,3 +169,13 @@ def test_a_class_head_that_is_trained_already_is_refused(wordpiece, tmp_path):
     model = micro("bert-micro", wordpiece)
     with pytest.raises(ConfigError, match="--pooling class_head: expected a model whose head is yet to be trained"):
         features_of(model, examples, pooling="class_head", layers=(), cache=tmp_path, digest="d", new=())
+
+
+def test_a_part_needs_no_second_run_of_the_body(body, examples, tmp_path):
+    """What is held out, and the rest, are read from the features of the whole."""
+    given = {"pooling": "mean", "layers": (1,), "cache": tmp_path, "digest": "d"}
+    whole = features_of(body, examples, **given)
+    rows = np.array([1, 5, 19])
+    part = features_of(None, examples.part(rows), **given)
+    assert np.array_equal(part.take(np.array([2, 0]))["features"], whole.features[[19, 1]])
+    assert len(part) == 3

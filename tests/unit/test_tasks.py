@@ -70,29 +70,26 @@ def test_built_in_tasks_are_of_each_kind():
 
 
 def test_held_out_is_a_part_that_hangs_on_seed_and_position():
-    """Rest and held-out part are the split, each row once; the part is the same every time, another for each seed."""
-    whole = split(np.arange(200) % 3)
-    rest, part = held_out(whole, 0.1, seed=0)
+    """Rest and held-out part are the rows, each once; the part is the same every time, another for each seed."""
+    rest, part = held_out(200, 0.1, seed=0)
     assert len(part) == 20
-    assert sorted([*rest.ids, *part.ids]) == list(range(200))
-    assert [whole.texts[0][row] for row in part.ids] == part.texts[0]
-    assert np.array_equal(whole.targets[part.ids], part.targets)
-    assert np.array_equal(held_out(split(np.zeros(200)), 0.1, seed=0)[1].ids, part.ids)
-    assert not np.array_equal(held_out(whole, 0.1, seed=1)[1].ids, part.ids)
-    assert np.ptp(part.ids) > 100, "rows of all the split"
+    assert sorted([*rest, *part]) == list(range(200))
+    assert np.array_equal(held_out(200, 0.1, seed=0)[1], part)
+    assert not np.array_equal(held_out(200, 0.1, seed=1)[1], part)
+    assert np.ptp(part) > 100, "rows of all the split"
 
 
 def test_held_out_is_never_nothing_and_never_too_much():
     """At least one row is held out, at most two thousand, and one at least is left to train on."""
-    assert [len(part) for part in held_out(split([0, 1, 0]), 0.01, seed=0)] == [2, 1]
-    assert [len(part) for part in held_out(split([0, 1]), 0.99, seed=0)] == [1, 1]
-    assert [len(part) for part in held_out(split(np.zeros(50_000)), 0.1, seed=0)] == [50_000 - MOST_HELD_OUT, 2000]
+    assert [len(part) for part in held_out(3, 0.01, seed=0)] == [2, 1]
+    assert [len(part) for part in held_out(2, 0.99, seed=0)] == [1, 1]
+    assert [len(part) for part in held_out(50_000, 0.1, seed=0)] == [50_000 - MOST_HELD_OUT, 2000]
 
 
 def test_one_row_cannot_be_split():
     """Nothing would be left to train on."""
     with pytest.raises(DataError, match="train: expected two rows or more, of which some are held out, found 1; give"):
-        held_out(split([0]), 0.1, seed=0)
+        held_out(1, 0.1, seed=0)
 
 
 @pytest.mark.parametrize(
