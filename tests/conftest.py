@@ -1,8 +1,10 @@
 """Shared by all tests: no network, a cache of their own, a kilobyte corpus, and tokenizers trained on it."""
 
+import importlib.util
 import os
 import random
 from pathlib import Path
+from types import ModuleType
 
 os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "true", "ACCELERATE_USE_CPU": "true"}
 
@@ -14,11 +16,20 @@ from hfrep.data.tokenizer import TokenizerSettings, train_tokenizer
 
 torch.set_num_threads(1)  # tiny models; also what makes sums alike in this process and in the ones it starts
 
+RECIPES = Path(__file__).parents[1] / "recipes"
 WORDS = (
     "the a small large old new red green river house garden window letter teacher child doctor boat mountain "
     "sees finds opens paints follows remembers carries repairs near under behind above slowly quickly often never "
     "unbelievable understanding extraordinarily don't it's well-known 3.14 co-operate"
 ).split()
+
+
+def recipe(name: str) -> ModuleType:
+    """The module of ``recipes/<name>.py``, which is a script and no part of a package."""
+    spec = importlib.util.spec_from_file_location(f"recipe_{name}", RECIPES / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def sentences(number: int, seed: int) -> list[str]:

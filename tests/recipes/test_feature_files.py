@@ -1,28 +1,21 @@
 """`recipes/features.py`: texts in, the model's own hidden states out."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pyarrow.parquet as parquet
 import pytest
 import torch
-from conftest import sentences
+from conftest import recipe, sentences
 from micros import micro
 from transformers import AutoModel, PreTrainedTokenizerFast
 
 from hfrep.errors import HfrepError
 
 TEXTS = sentences(9, seed=6)
-RECIPE = Path(__file__).parents[2] / "recipes" / "features.py"
 
 
 @pytest.fixture(scope="module")
 def main():
-    spec = importlib.util.spec_from_file_location("features_recipe", RECIPE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
+    return recipe("features").main
 
 
 @pytest.fixture(scope="module")

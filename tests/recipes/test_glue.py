@@ -1,28 +1,23 @@
 """`recipes/glue.py` from files to tables: what it leaves, taken up again, killed, fed with mistakes."""
 
-import importlib.util
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import sentences
+from conftest import RECIPES, recipe, sentences
 from tasks_on_disk import write_model, write_task
 
 from hfrep.errors import HfrepError
 from hfrep.training import checkpoint
 
-RECIPE = Path(__file__).parents[2] / "recipes" / "glue.py"
+RECIPE = RECIPES / "glue.py"
 
 
 @pytest.fixture(scope="module")
 def main():
-    spec = importlib.util.spec_from_file_location("glue_recipe", RECIPE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
+    return recipe("glue").main
 
 
 @pytest.fixture(scope="module")

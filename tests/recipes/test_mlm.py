@@ -1,7 +1,6 @@
 """The recipe end to end, as a user starts it, on a kilobyte corpus."""
 
 import hashlib
-import importlib.util
 import itertools
 import json
 import os
@@ -12,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import conftest
 import pytest
 
 from hfrep.errors import HfrepError
@@ -38,10 +38,7 @@ def flags(corpus_file, tokenizer_folder):
 
 @pytest.fixture(scope="module")
 def recipe():
-    spec = importlib.util.spec_from_file_location("mlm_recipe", RECIPE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return conftest.recipe("mlm")
 
 
 def launch(*flags, before=()):

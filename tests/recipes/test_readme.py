@@ -1,13 +1,12 @@
 """The README's commands are ones that the recipes take, and its outputs have the shape of what is printed."""
 
-import importlib.util
 import json
 import re
 import shlex
 from pathlib import Path
 
 import pytest
-from conftest import documents
+from conftest import documents, recipe
 
 from hfrep.training.launch import LaunchSettings
 
@@ -23,13 +22,6 @@ def commands():
         command, _, flags = line.partition(".py")
         if re.search(r"\b(launch|python) ", command) and "NAME" not in line and "--help" not in line:
             yield pytest.param(command.split("recipes/")[1], shlex.split(flags, comments=True), id=line.strip()[:60])
-
-
-def recipe(name):
-    spec = importlib.util.spec_from_file_location(f"readme_{name}", ROOT / "recipes" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
