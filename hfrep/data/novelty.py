@@ -6,19 +6,14 @@ descriptions are the case this is for: the same sentence stands in hundreds of d
 """
 
 import hashlib
-import re
-import zlib
 
 import numpy as np
-from numpy.typing import NDArray
+
+from hfrep.data.shingles import Shingles, Words, word_hashes
 
 SHINGLE = 8  # words
 MAX_SEEN = 0.5  # share of a paragraph's shingles
 FILTER_BITS = 26  # 64 MB; a million shingles fill 1.5 % of it, which is then the rate of false alarms
-
-_MULTIPLIER = 0x9E3779B97F4A7C15  # odd, so its powers mix all 64 bits
-_POWERS = np.array([pow(_MULTIPLIER, power, 1 << 64) for power in range(1, SHINGLE + 1)], dtype=np.uint64)
-_WORD = re.compile(r"[^\W\d_]+")
 
 
 class Novelty:
@@ -26,31 +21,21 @@ class Novelty:
 
     def __init__(self) -> None:
         self._texts: set[bytes] = set()
-        self._word_hashes: dict[str, int] = {}
+        self._words = Words(digits=False)
+        self._shingles = Shingles(SHINGLE)
         self._seen = np.zeros(1 << FILTER_BITS, dtype=bool)
 
     def admits(self, text: str) -> bool:
         """Whether `text` is new, in which case it is now seen."""
-        words = _WORD.findall(text.lower())
-        digest = hashlib.blake2b(" ".join(words).encode(), digest_size=8).digest()
+        words = self._words(text)
+        digest = hashlib.blake2b(b" ".join(words), digest_size=8).digest()
         if digest in self._texts:
             return False
         self._texts.add(digest)
         if len(words) < SHINGLE:
             return True
-        shingles = self._shingles(words)
-        if self._seen[shingles].mean() > MAX_SEEN:
+        places = self._shingles(word_hashes(words)) >> np.uint64(64 - FILTER_BITS)
+        if self._seen[places].mean() > MAX_SEEN:
             return False
-        self._seen[shingles] = True
+        self._seen[places] = True
         return True
-
-    def _shingles(self, words: list[str]) -> "np.ndarray[tuple[int], np.dtype[np.uint64]]":
-        """Positions in the filter, one for each run of `SHINGLE` words: a polynomial hash modulo 2**64."""
-        hashes = self._word_hashes
-        for word in words:
-            if word not in hashes:
-                # Not hash(): that of strings differs from process to process.
-                hashes[word] = zlib.crc32(word.encode()) * _MULTIPLIER % (1 << 64)
-        values = np.array([hashes[word] for word in words], dtype=np.uint64)
-        mixed: NDArray[np.uint64] = np.convolve(values, _POWERS[::-1], "valid")  # unsigned, so it wraps around
-        return mixed >> np.uint64(64 - FILTER_BITS)

@@ -41,7 +41,7 @@ def pseudo_log_likelihoods(
     Raises:
         DataError: the tokenizer has no mask token or no frame, or a sentence is too long for the model.
     """
-    begin, end, mask = _special_ids(tokenizer)
+    begin, end, mask = special_ids(tokenizer)
     sentences = Sentences.of(tokenizer, texts, begin=[begin], end=[end])
     sentences.require_room(model)
     owners, hidden = sentences.content()  # one masked copy of its sentence for each token
@@ -66,7 +66,7 @@ def _masked(words: Integers, hidden: Integers, scoring: Scoring) -> Booleans:
     return chosen
 
 
-def _special_ids(tokenizer: PreTrainedTokenizerFast) -> tuple[int, int, int]:
+def special_ids(tokenizer: PreTrainedTokenizerFast) -> tuple[int, int, int]:
     """Ids of the begin, end and mask tokens."""
     ids = {name: getattr(tokenizer, f"{name}_token_id") for name in ("cls", "sep", "mask")}
     missing = [name for name, token in ids.items() if token is None]

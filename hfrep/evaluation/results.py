@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from hfrep.evaluation.grid import Grid
 from hfrep.evaluation.results_plot import plot_bars
 from hfrep.evaluation.task_scores import Estimate, TaskScores, average, paired, paired_average
 
@@ -108,26 +109,15 @@ def text_table(results: Results) -> list[str]:
     """Lines for the terminal: rows by tasks, then each cell in detail, the comparisons, and the protocol."""
     lines: list[str] = []
     for title, grid in _grids(results):
-        widths = [max(map(len, column)) for column in zip(*grid.lines(), strict=True)]
-        lines += [f"{title}:"]
-        for line in grid.lines():
-            fields = [
-                f"{field:{'<' if place in grid.words else '>'}{width}}"
-                for place, (field, width) in enumerate(zip(line, widths, strict=True))
-            ]
-            lines.append("  ".join(fields).rstrip())
-        lines.append("")
+        lines += [f"{title}:", *grid.text(), ""]
     return [*lines, *results.protocol]
 
 
 def markdown_table(results: Results) -> str:
     """The same in Markdown, for a model card."""
-    blocks = []
-    for title, grid in _grids(results):
-        header, *rows = [[field.replace("|", "\\|") for field in line] for line in grid.lines()]
-        rule = [":--" if place in grid.words else "--:" for place in range(len(header))]
-        lines = ["| " + " | ".join(line) + " |" for line in (header, rule, *rows)]
-        blocks.append(f"{title[0].upper()}{title[1:]}:\n\n" + "\n".join(lines) + "\n")
+    blocks = [
+        f"{title[0].upper()}{title[1:]}:\n\n" + "\n".join(grid.markdown()) + "\n" for title, grid in _grids(results)
+    ]
     blocks += ["\n".join(f"- {sentence}" for sentence in results.protocol) + "\n"] if results.protocol else []
     return "\n".join(blocks)
 
@@ -177,19 +167,7 @@ def _cell_as_json(cell: Cell) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True)
-class _Grid:
-    """A table of strings; `words` are the places of the columns that are set to the left."""
-
-    header: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    words: Sequence[int]
-
-    def lines(self) -> list[Sequence[str]]:
-        return [self.header, *self.rows]
-
-
-def _grids(results: Results) -> Iterator[tuple[str, _Grid]]:
+def _grids(results: Results) -> Iterator[tuple[str, Grid]]:
     averaged = f"; {AVERAGE} {CONVENTION}" if results.averages else ""
     yield f"points, mean ± standard deviation over seeds{averaged}", _scores(results)
     yield "each score", _details(results)
@@ -197,7 +175,7 @@ def _grids(results: Results) -> Iterator[tuple[str, _Grid]]:
         yield "differences in points, drawn on the same items and seeds", _differences(results)
 
 
-def _scores(results: Results) -> _Grid:
+def _scores(results: Results) -> Grid:
     header = ["", *results.tasks, *([AVERAGE] if results.averages else [])]
     rows = []
     for row in results.rows:
@@ -206,17 +184,17 @@ def _scores(results: Results) -> _Grid:
         if results.averages:
             fields.append(NOTHING if mean is None else _points(mean.value))
         rows.append([row, *fields])
-    return _Grid(header, rows, words=(0,))
+    return Grid(header, rows, words=(0,))
 
 
-def _details(results: Results) -> _Grid:
+def _details(results: Results) -> Grid:
     header = ("task", "row", "score", INTERVAL, "seeds", "trained", "share", "minutes", "memory", "metrics", "note")
     cells = [results.of(row).get(task) for task in results.tasks for row in results.rows]
     rows: list[Sequence[str]] = [_detail(cell) for cell in cells if cell]
     for row, mean in results.averages.items():
         limits = _limits(mean.low, mean.high)
         rows.append((AVERAGE, row, _points(mean.value), limits, *[""] * (len(header) - 4)))
-    return _Grid(header, rows, words=(0, 1, 9, 10))
+    return Grid(header, rows, words=(0, 1, 9, 10))
 
 
 def _detail(cell: Cell) -> Sequence[str]:
@@ -237,14 +215,14 @@ def _detail(cell: Cell) -> Sequence[str]:
     )
 
 
-def _differences(results: Results) -> _Grid:
+def _differences(results: Results) -> Grid:
     rows = []
     for one in results.paired:
         averages = {AVERAGE: one.average} if len(one.tasks) > 1 else {}
         for task, found in {**one.tasks, **averages}.items():
             limits = _limits(found.low, found.high, sign="+")
             rows.append((f"{one.first} minus {one.second}", task, _points(found.value, sign="+"), limits))
-    return _Grid(("rows", "task", "difference", INTERVAL), rows, words=(0, 1))
+    return Grid(("rows", "task", "difference", INTERVAL), rows, words=(0, 1))
 
 
 def _spread(scores: TaskScores) -> str:

@@ -9,11 +9,15 @@ which shows that this errs on the wide side). Of S seeds S - 1 are drawn: S woul
 variance, which matters for three (McCarthy and Snowden 1985, "The bootstrap and finite population sampling"). With
 one seed an interval is about the items only. A difference is drawn pairwise, the same items and seeds for both systems
 (Koehn 2004; Berg-Kirkpatrick et al. 2012, "An empirical investigation of statistical significance in NLP").
+Where the runs are not seeds but a full crossing of factors, as of demonstration seeds and templates, each factor is
+drawn as seeds are, apart from the others, and a run weighs the product of its shares (Owen and Eckles 2012,
+"Bootstrapping data arrays of arbitrary order").
 
 What the bootstrap cannot see: where all predictions are right, it has no width; with two or three seeds it is too
 narrow where seeds, not items, make the difference. The draws are the same in every call, and so are the limits.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -71,24 +75,34 @@ class Estimate:
 
 @dataclass(frozen=True, eq=False)
 class TaskScores:
-    """What one system gets on one task, trained once for each seed.
+    """What one system gets on one task, trained once for each seed, or run once for each place of a crossing.
 
     Attributes:
         metrics: names in `hfrep.evaluation.metrics.METRICS`.
         parts: the splits, of the same seeds in the same order.
+        crossing: the number of levels of each factor whose full crossing takes the place of the seeds, the last one
+            running fastest; empty where the seeds are the only factor.
     """
 
     metrics: tuple[str, ...]
     parts: tuple[Part, ...]
+    crossing: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         assert self.metrics
         assert self.parts
         assert len({len(part.predictions) for part in self.parts}) == 1, "all parts have the same seeds"
+        assert math.prod(self.factors) == self.seeds, "a crossing has a run for each combination of levels"
 
     @property
     def seeds(self) -> int:
+        """How many, or runs of a crossing."""
         return len(self.parts[0].predictions)
+
+    @property
+    def factors(self) -> tuple[int, ...]:
+        """The number of levels of each, that are drawn independently."""
+        return self.crossing or (self.seeds,)
 
     @cached_property
     def by_part(self) -> Floats:
@@ -147,11 +161,13 @@ def paired(first: TaskScores, second: TaskScores) -> Estimate:
 def paired_average(pairs: Sequence[tuple[TaskScores, TaskScores]]) -> Estimate:
     """How much higher the average of the first of each pair is than that of the second, over tasks.
 
-    Items are drawn within each task; seeds for all tasks at once where all have as many, otherwise for each.
+    Items are drawn within each task; seeds for all tasks at once where all have as many, otherwise for each. So are the
+    factors of crossings.
     """
     for first, second in pairs:
         assert first.metrics == second.metrics, "a pair is measured alike"
         assert first.seeds == second.seeds, "a pair has the same seeds"
+        assert first.factors == second.factors, "a pair has the same crossing"
         for one, other in zip(first.parts, second.parts, strict=True):
             assert np.array_equal(one.references, other.references), "a pair has the same items"
     drawn = np.mean([first - second for first, second in _drawn(pairs)], axis=0)
@@ -166,11 +182,11 @@ def _estimate(value: float, drawn: Floats) -> Estimate:
 def _drawn(tasks: Sequence[Sequence[TaskScores]]) -> Iterator[Floats]:
     """For each task the scores of its systems on the same resamples: float64 [systems, RESAMPLES]."""
     draw = np.random.default_rng(SEED)
-    alike = len({systems[0].seeds for systems in tasks}) == 1
-    shares = _seed_shares(tasks[0][0].seeds, draw)
+    alike = len({systems[0].factors for systems in tasks}) == 1
+    shares = _run_shares(tasks[0][0].factors, draw)
     for systems in tasks:
         if not alike:
-            shares = _seed_shares(systems[0].seeds, draw)
+            shares = _run_shares(systems[0].factors, draw)
         yield np.einsum("bs,psb->pb", shares, _drawn_by_seed(systems, draw))
 
 
@@ -196,6 +212,14 @@ def _item_weights(items: int, draw: np.random.Generator) -> Iterator[tuple[slice
         chosen = draw.integers(items, size=(rows, items)) + items * np.arange(rows)[:, None]
         counts = np.bincount(chosen.ravel(), minlength=rows * items).reshape(rows, items)
         yield slice(start, start + rows), counts.astype(np.float64)
+
+
+def _run_shares(factors: Sequence[int], draw: np.random.Generator) -> Floats:
+    """The weight of each run of a crossing, row by row, in the mean of a resample: float64 [RESAMPLES, runs]."""
+    shares = np.ones((RESAMPLES, 1))
+    for levels in factors:
+        shares = (shares[:, :, None] * _seed_shares(levels, draw)[:, None, :]).reshape(RESAMPLES, -1)
+    return shares
 
 
 def _seed_shares(seeds: int, draw: np.random.Generator) -> Floats:

@@ -139,17 +139,46 @@ class RowInputs:
         visible = segments[:, None, :, None] == segments[:, None, None, :]
         if self.causal:
             visible = visible & (distance >= 0)
-        masks = {
-            kind: self._in_dtype(visible if window is None else visible & (distance.abs() <= window))
-            for kind, window in self.windows.items()
-        }
-        inputs["attention_mask"] = masks if len(masks) > 1 else next(iter(masks.values()))
+        inputs["attention_mask"] = self._masks(visible, distance)
         if self.first_position is not None:
             starts = torch.ones_like(segments, dtype=torch.bool)
             starts[:, 1:] = segments[:, 1:] != segments[:, :-1]
             begins = torch.where(starts, offsets, 0).cummax(dim=1).values
             inputs["position_ids"] = offsets - begins + self.first_position
         return inputs
+
+    def branching(self, branches: Tensor, depths: Tensor, before: int = 0) -> Inputs:
+        """The same for rows in which several texts share their beginning, with keys and values from before.
+
+        So texts that begin alike go through the model once, up to where they part. Padding is seen by padding only.
+
+        Args:
+            branches: int64 [b, L]: 0 for what all texts of the row share, which stands first, then 1, 2, 3 … for what
+                each has of its own, -1 for padding.
+            depths: int64 [b, L]: tokens of its text that stand before a token, those from before included.
+            before: tokens that all rows share, whose keys and values the class is given.
+
+        Returns:
+            ``attention_mask`` [b, 1, L, before + L] and ``position_ids`` as above.
+        """
+        own, other = branches[:, None, :, None], branches[:, None, None, :]
+        offsets = torch.arange(branches.shape[1], device=branches.device)
+        visible = ((other == own) | (other == 0)) & (offsets[:, None] >= offsets[None, :])
+        visible = torch.cat([visible.new_ones(*visible.shape[:3], before), visible], dim=-1)
+        past = torch.arange(before, device=depths.device).expand(len(depths), before)
+        distance = depths[:, None, :, None] - torch.cat([past, depths], dim=1)[:, None, None, :]
+        inputs: Inputs = {"attention_mask": self._masks(visible, distance)}
+        if self.first_position is not None:
+            inputs["position_ids"] = depths + self.first_position
+        return inputs
+
+    def _masks(self, visible: Tensor, distance: Tensor) -> Tensor | dict[str, Tensor]:
+        """What the class takes for what is `visible`, at a `distance` of positions: a mask, or one a kind of layer."""
+        masks = {
+            kind: self._in_dtype(visible if window is None else visible & (distance.abs() <= window))
+            for kind, window in self.windows.items()
+        }
+        return masks if len(masks) > 1 else next(iter(masks.values()))
 
     def _in_dtype(self, mask: Tensor) -> Tensor:
         return torch.where(mask, 0.0, torch.finfo(torch.float32).min) if self.additive else mask

@@ -19,7 +19,7 @@ from hfrep.errors import DataError
 from hfrep.tasks import TASKS
 from hfrep.tasks.base import Split, Targets, Task, TaskData
 from hfrep.tasks.docstrings import DOCSTRING_TASKS, docstring_tasks_folder
-from hfrep.tasks.glue import DIAGNOSTIC, GLUE, splits_to_predict
+from hfrep.tasks.glue import DIAGNOSTIC, GLUE, HUB_DATASET, splits_to_predict
 from hfrep.tasks.own import infer_task
 from hfrep.tasks.settings import ALL, TaskSettings
 from hfrep.tasks.tables import SUBSET, Source, Table, folder_source, hub_source, read_table
@@ -83,8 +83,13 @@ def held_out(size: int, share: float, seed: int) -> tuple[Integers, Integers]:
         )
     number = min(max(1, round(share * size)), MOST_HELD_OUT, size - 1)
     chosen = np.zeros(size, bool)
-    chosen[_drawn(size, number, seed, PURPOSE_HELD_OUT)] = True
+    chosen[drawn_rows(size, number, seed, PURPOSE_HELD_OUT)] = True
     return np.flatnonzero(~chosen), np.flatnonzero(chosen)
+
+
+def drawn_rows(size: int, number: int, seed: int, purpose: int) -> Integers:
+    """The first `number` of `size` rows in an order that hangs on `seed` alone, sorted."""
+    return np.sort(np.argsort(counter_hash(seed, purpose, np.arange(size)), kind="stable")[:number])
 
 
 def majority(train: Split, reported: Split, task: Task) -> Targets:
@@ -143,7 +148,7 @@ class _Reader:
         most = settings.max_train_examples if split == "train" else settings.max_eval_examples
         if split in ("train", *self._task.reported) and most is not None and most < len(examples):
             self._notes.append(f"{split}: {most:,} of {len(examples):,} rows, chosen by a hash of their position")
-            examples = examples.take(_drawn(len(examples), most, 0, PURPOSE_CAP))
+            examples = examples.take(drawn_rows(len(examples), most, 0, PURPOSE_CAP))
         if split == "train":
             self._require_two_classes(examples)
         return examples
@@ -168,7 +173,7 @@ def _source(name: str, settings: TaskSettings) -> Source:
     folder = None if settings.data is None else Path(settings.data).expanduser()
     if name not in (*GLUE, DIAGNOSTIC) and not (folder and (folder / name).is_dir()):
         raise _unknown(name, folder)
-    return hub_source(name) if folder is None else folder_source(folder / name)
+    return hub_source(HUB_DATASET, name) if folder is None else folder_source(folder / name)
 
 
 def _unknown(name: str, folder: Path | None) -> DataError:
@@ -208,11 +213,6 @@ def _ids(table: Table) -> Integers:
         return np.arange(len(table)) if values is None else np.array([int(value) for value in values], np.int64)
     except (TypeError, ValueError):  # names of rows: positions do as well
         return np.arange(len(table))
-
-
-def _drawn(size: int, number: int, seed: int, purpose: int) -> Integers:
-    """The first `number` of `size` rows in an order that hangs on `seed` alone, sorted."""
-    return np.sort(np.argsort(counter_hash(seed, purpose, np.arange(size)), kind="stable")[:number])
 
 
 def _fingerprint(splits: Mapping[str, Split]) -> str:

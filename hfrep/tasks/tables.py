@@ -18,7 +18,6 @@ from hfrep.data import hub_corpus
 from hfrep.data.local import read_objects, read_text
 from hfrep.errors import DataError
 from hfrep.network import hub_reachable
-from hfrep.tasks.glue import HUB_DATASET
 
 SUBSET = "_subset"
 
@@ -108,8 +107,8 @@ def folder_source(folder: Path) -> Source:
     return Source(str(folder), {split: cache(partial(read_table, file)) for split, file in files.items()})
 
 
-def hub_source(config: str) -> Source:
-    """A configuration of GLUE on the Hub, or in the cache of an earlier download.
+def hub_source(dataset: str, *config: str) -> Source:
+    """A dataset on the Hub, or in the cache of an earlier download, by its name and that of its configuration.
 
     Raises:
         DataError: it cannot be had.
@@ -118,16 +117,16 @@ def hub_source(config: str) -> Source:
 
     try:
         with hub_corpus.offline_where_it_is():
-            had = datasets.load_dataset(HUB_DATASET, config)
+            had = datasets.load_dataset(dataset, *config)
     except (OSError, ValueError, RuntimeError) as error:
         found = str(error).splitlines()[0] if hub_reachable() else "not in the cache, and the Hub out of reach"
         raise DataError(
-            where=f"--task {config}",
-            expected=f"the dataset {HUB_DATASET}",
+            where=" ".join(("--task", *config)),
+            expected=f"the dataset {dataset}",
             found=found,
             do="give a folder that holds <task>/<split>.parquet with --data",
         ) from error
-    where = f"{HUB_DATASET} {config}"
+    where = " ".join((dataset, *config))
     return Source(where, {str(split): partial(_of_dataset, where, split, rows) for split, rows in had.items()})
 
 

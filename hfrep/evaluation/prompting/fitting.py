@@ -1,0 +1,115 @@
+"""Prompts that fit into the model: demonstrations that do not are dropped, from the oldest one on.
+
+The oldest stands first in the prompt, farthest from what is asked.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from hfrep.data.order import Integers
+from hfrep.data.tokenizer import encode_documents
+from hfrep.errors import DataError
+from hfrep.evaluation.prompting.encoding import Encoded, Encoder, Question
+from hfrep.evaluation.prompting.rendering import Asked
+from hfrep.tasks.prompt import Prompt
+
+Long = Literal["refuse", "cut"]
+
+
+def fitted(
+    encoder: Encoder,
+    prompt: Prompt,
+    asked: Sequence[Asked],
+    shown: Sequence[Integers],
+    texts: Sequence[str],
+    long: Long,
+) -> list[Question]:
+    """Each of `asked` behind its demonstrations, as tokens that the model has room for.
+
+    Args:
+        shown: numbers of the demonstrations of each item among `texts`, the oldest first.
+        texts: demonstrations, whole.
+        long: what to do with an item that is too long without any: refuse, or cut its beginning off.
+
+    Raises:
+        DataError: there is such an item.
+    """
+    kept = [len(numbers) for numbers in shown]
+    found: list[tuple[Encoded, ...]] = [()] * len(asked)
+    waiting, costs = list(range(len(asked))), _Costs(encoder, prompt, texts)
+    while waiting:
+        whole = [
+            asked[item].behind([texts[number] for number in _last(shown[item], kept[item])], prompt) for item in waiting
+        ]
+        over = []
+        for item, answers in zip(waiting, encoder(whole), strict=True):
+            found[item] = answers
+            excess = max(map(encoder.length, answers)) - encoder.room
+            if excess > 0 and kept[item] > 0:
+                # One step short of what the parts' lengths say, since parts join to fewer tokens than they have alone.
+                numbers = _last(shown[item], kept[item])
+                kept[item] -= max(1, costs.needed(numbers, excess) - 1)
+                over.append(item)
+        waiting = over
+    groups: dict[tuple[int, ...], int] = {}
+    return [
+        _question(
+            encoder,
+            prompt,
+            found[item],
+            groups.setdefault(tuple(_last(numbers, kept[item]).tolist()), len(groups)),
+            len(numbers) - kept[item],
+            long,
+        )
+        for item, numbers in enumerate(shown)
+    ]
+
+
+class _Costs:
+    """Tokens of each demonstration, counted once and only where something does not fit."""
+
+    def __init__(self, encoder: Encoder, prompt: Prompt, texts: Sequence[str]) -> None:
+        self._encoder, self._prompt, self._texts = encoder, prompt, texts
+        self._lengths: dict[int, int] = {}
+
+    def needed(self, numbers: Integers, excess: int) -> int:
+        """How many of the first demonstrations `numbers` have `excess` tokens together."""
+        new = [number for number in numbers.tolist() if number not in self._lengths]
+        texts = [self._texts[number] + self._prompt.separator for number in new]
+        for number, encoding in zip(new, encode_documents(self._encoder.tokenizer, texts), strict=True):
+            self._lengths[number] = len(encoding.ids)
+        together = np.cumsum([self._lengths[number] for number in numbers.tolist()])
+        return int(np.searchsorted(together, excess)) + 1
+
+
+def _last(numbers: Integers, kept: int) -> Integers:
+    return numbers[len(numbers) - kept :]
+
+
+def _question(
+    encoder: Encoder, prompt: Prompt, answers: tuple[Encoded, ...], group: int, dropped: int, long: Long
+) -> Question:
+    excess = max(map(encoder.length, answers)) - encoder.room
+    if excess <= 0:
+        return Question(group, answers, dropped)
+    begin = len(encoder.frame[0])
+    possible = min(encoded.first for encoded in answers) - begin - (not encoder.masked)
+    if long == "refuse" or possible < excess:
+        raise DataError(
+            where=f"prompt {prompt.name}",
+            expected=f"items of at most the {encoder.room} tokens that the model was made for, without demonstrations",
+            found=f"{encoder.room + excess} tokens",
+            do="leave such items out, shorten the template, or give --long_items cut"
+            if long == "refuse"
+            else "shorten the answers",
+        )
+    cut = tuple(_cut(encoded, begin, excess) for encoded in answers)
+    return Question(group, cut, dropped, excess)
+
+
+def _cut(encoded: Encoded, begin: int, excess: int) -> Encoded:
+    """Without the first `excess` tokens behind the `begin` special ones."""
+    ids = (*encoded.ids[:begin], *encoded.ids[begin + excess :])
+    return Encoded(ids, encoded.first - excess, encoded.end - excess)

@@ -1,0 +1,66 @@
+"""A prompt with its items as a task of lm-evaluation-harness, so that that tool can ask the same.
+
+https://github.com/EleutherAI/lm-evaluation-harness, ``lm_eval.api.task.ConfigurableTask(config=…)``, version 0.4.13.
+Demonstrations are the first ones there; give ``--demonstrations first`` and one template here.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hfrep.tasks.items import PromptData
+from hfrep.tasks.prompt import Template
+
+TARGET = "target"  # the column of the number of the right choice
+PLACE = " {{answer}}"
+
+
+def lm_eval_task(data: PromptData, template: Template, folder: Path) -> dict[str, Any]:
+    """The configuration of the task, whose rows are written into `folder` as ``train.jsonl`` and ``validation.jsonl``.
+
+    Args:
+        template: one that ends in a blank and the answer.
+    """
+    prompt = data.prompt
+    assert template.text.endswith(PLACE)
+    files = {}
+    for split, items in (("train", data.pool), ("validation", data.items)):
+        files[split] = str(folder / f"{split}.jsonl")
+        with open(files[split], "w", encoding="utf-8") as file:
+            for row, target in zip(items.rows, items.targets.tolist(), strict=True):
+                file.write(json.dumps({**row, TARGET: target}) + "\n")
+    config = {
+        "task": prompt.name,
+        "dataset_path": "json",
+        "dataset_kwargs": {"data_files": files, "cache_dir": str(folder / "datasets")},
+        "training_split": "train",
+        "validation_split": "validation",
+        "fewshot_split": "train",
+        "fewshot_config": {"sampler": "first_n"},
+        "fewshot_delimiter": prompt.separator,
+        "description": prompt.instruction + prompt.separator if prompt.instruction else "",
+        "doc_to_text": template.text.removesuffix(PLACE),
+    }
+    if prompt.scored == "greedy":
+        answer = f" {prompt.answer}"
+        return (
+            config
+            | {"output_type": "loglikelihood", "doc_to_target": answer, "target_delimiter": ""}
+            | _measured("acc")
+        )
+    choices = {"output_type": "multiple_choice", "doc_to_target": TARGET, "doc_to_choice": _choices(data, template)}
+    return config | choices | _measured("acc", "acc_norm", "acc_bytes")
+
+
+def _choices(data: PromptData, template: Template) -> list[str] | str:
+    choices = template.choices
+    if isinstance(choices, Mapping):
+        return [choices[label] for label in data.prompt.labels or ()]
+    if isinstance(choices, tuple):  # templates of one field each
+        return "{{[" + ", ".join(choice.strip("{} ") for choice in choices) + "]}}"
+    return f"{{{{{choices}}}}}"
+
+
+def _measured(*metrics: str) -> dict[str, Any]:
+    return {"metric_list": [{"metric": name, "aggregation": "mean", "higher_is_better": True} for name in metrics]}
