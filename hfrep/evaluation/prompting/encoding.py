@@ -78,7 +78,10 @@ class Encoder:
 
         Behind it a decoder gets none: a tokenizer made for encoders would end the text there.
         """
-        made = self.tokenizer.backend_tokenizer.encode("a")
+        backend = self.tokenizer.backend_tokenizer
+        backend.no_truncation()
+        backend.no_padding()  # which would look like special tokens
+        made = backend.encode("a")
         inside = np.flatnonzero(np.array(made.special_tokens_mask) == 0)
         begin, end = tuple(made.ids[: inside[0]]), tuple(made.ids[inside[-1] + 1 :])
         return begin, end if self.masked else ()
@@ -124,7 +127,11 @@ class Encoder:
         if not self.masked:  # nothing stands behind the answer; and to have all offsets of a long prompt takes long
             length = len(encoding.ids)
             touched = (encoding.char_to_token(place) for place in range(begins, ends))
-            return next((token for token in touched if token is not None), length), length
+            first = next((token for token in touched if token is not None), length)
+            # A blank that is a token by itself has no characters where a tokenizer trims blanks off its offsets.
+            while 0 < first < length and encoding.token_to_chars(first - 1)[1] > begins:
+                first -= 1
+            return first, length
         touching = [at for at, (start, end) in enumerate(encoding.offsets) if end > begins and start < ends]
         return (touching[0], touching[-1] + 1) if touching else (0, 0)
 

@@ -36,23 +36,26 @@ def fitted(
     Raises:
         DataError: there is such an item.
     """
-    kept = [len(numbers) for numbers in shown]
+    tried = [len(numbers) for numbers in shown]
+    kept, over = [-1] * len(asked), [number + 1 for number in tried]  # the most that fit, and the fewest that do not
     found: list[tuple[Encoded, ...]] = [()] * len(asked)
     waiting, costs = list(range(len(asked))), _Costs(encoder, prompt, texts)
     while waiting:
         whole = [
-            asked[item].behind([texts[number] for number in _last(shown[item], kept[item])], prompt) for item in waiting
+            asked[item].behind([texts[number] for number in _last(shown[item], tried[item])], prompt)
+            for item in waiting
         ]
-        over = []
         for item, answers in zip(waiting, encoder(whole), strict=True):
-            found[item] = answers
             excess = max(map(encoder.length, answers)) - encoder.room
-            if excess > 0 and kept[item] > 0:
-                # One step short of what the parts' lengths say, since parts join to fewer tokens than they have alone.
-                numbers = _last(shown[item], kept[item])
-                kept[item] -= max(1, costs.needed(numbers, excess) - 1)
-                over.append(item)
-        waiting = over
+            if excess <= 0 or tried[item] == 0:
+                found[item], kept[item] = answers, tried[item]
+                tried[item] += 1
+            else:
+                over[item] = tried[item]
+                # One step short of what the parts' lengths say: joined they have some tokens less than alone, or more.
+                step = max(1, costs.needed(_last(shown[item], tried[item]), excess) - 1)
+                tried[item] = max(kept[item] + 1, tried[item] - step)
+        waiting = [item for item in waiting if kept[item] + 1 < over[item]]
     groups: dict[tuple[int, ...], int] = {}
     return [
         _question(

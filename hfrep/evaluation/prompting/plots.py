@@ -22,6 +22,7 @@ INTERVAL = "95 % interval"
 DIAGONAL = "as right as sure"
 PANEL = 2.9  # inches, the height of one
 LEGEND_LINE, LEGEND_LETTER, LEGEND_ROW = 0.75, 0.085, 0.22  # inches, so that a legend has room and takes none
+ERRORS_IN_A_ROW = 3
 ROW_OF_PANELS = 3  # beyond, a grid is about square
 
 
@@ -104,7 +105,7 @@ def _write_errors(axes: Any, errors: Sequence[tuple[Any, str]]) -> None:
         title="expected calibration error (points)",
         loc="lower center",
         bbox_to_anchor=(0.5, 1.0),
-        ncols=max(1, len(errors)),
+        ncols=max(1, min(len(errors), ERRORS_IN_A_ROW)),
         handlelength=1.0,
         columnspacing=1.0,
         fontsize="small",

@@ -1,10 +1,11 @@
 """What a recipe of prompts prints and leaves: tables, plots, and a record of each item."""
 
+import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -174,13 +175,29 @@ class Report:
         for data in {id(study.data): study.data for study in self._studies}.values():
             yield from (f"{data.prompt.title}: {note}" for note in data.notes)
 
+    @property
+    def _plotted(self) -> list[Line]:
+        """Of several models one method each, of one model its calibrations: more curves nobody can tell apart."""
+        models = {line.study.asker.name for line in self.lines}
+        first = self.settings.normalization[0]
+        return [
+            line
+            for line in self.lines
+            if line.method == line.study.methods[0] or (len(models) == 1 and line.method.normalization == first)
+        ]
+
     def _named(self, line: Line) -> str:
-        """The name of a curve: the method is told only where there are several."""
-        return line.study.asker.name if len(line.study.methods) == 1 else f"{line.study.asker.name} ({line.method})"
+        """The name of a curve: what its model's differs in from the others', and the method where there are several."""
+        name = line.study.asker.name
+        parts = {PurePath(study.asker.name).parts for study in self._studies}
+        if len(parts) > 1:
+            common = itertools.takewhile(lambda level: len(set(level)) == 1, zip(*parts, strict=False))
+            name = str(PurePath(*PurePath(name).parts[len(list(common)) :]))
+        return name if len(line.study.methods) == 1 else f"{name} ({line.method})"
 
     def _curves(self) -> dict[str, tuple[dict[str, dict[int, Estimate]], Mapping[str, float]]]:
         panels: dict[str, tuple[dict[str, dict[int, Estimate]], Mapping[str, float]]] = {}
-        for line in self.lines:
+        for line in self._plotted:
             curves, _ = panels.setdefault(line.study.data.prompt.title, ({}, line.study.guesses()))
             curves.setdefault(self._named(line), {})[line.asking.shots] = line.estimate
         return panels
@@ -188,7 +205,7 @@ class Report:
     def _reliable(self) -> dict[str, dict[str, Reliability]]:
         """Of the highest number of demonstrations."""
         panels: dict[str, dict[str, Reliability]] = {}
-        for line in self.lines:
+        for line in self._plotted:
             found = line.asking.reliability(line.method)
             if found is not None and line.asking.shots == max(self.settings.shots):
                 panels.setdefault(line.study.data.prompt.title, {})[self._named(line)] = found
