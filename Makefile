@@ -13,7 +13,7 @@ INSTALLED := $(VENV)/installed
 LAUNCH := $(BIN)/accelerate launch --quiet --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no
 
 .DEFAULT_GOAL := help
-.PHONY: help setup mlm clm glue test test-all check format benchmark
+.PHONY: help setup mlm clm glue fewshot test test-all check format benchmark
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -36,6 +36,9 @@ clm: $(INSTALLED) ## set up, then train a GPT from scratch
 glue: $(INSTALLED) ## set up, then adapt what `make mlm` left to the built-in tasks
 	$(LAUNCH) recipes/glue.py $(ARGS)
 
+fewshot: $(INSTALLED) ## set up, then ask what `make clm` left by prompts
+	$(LAUNCH) recipes/fewshot.py $(ARGS)
+
 test: $(INSTALLED) ## set up, then run the tests
 	$(BIN)/python -m pytest -m "not slow" --durations 10
 
@@ -56,3 +59,4 @@ benchmark: $(INSTALLED) ## time training and tokenizing against the stock tools
 	$(BIN)/python benchmarks/mlm_speed.py
 	$(BIN)/python benchmarks/clm_speed.py
 	$(BIN)/python benchmarks/packing_speed.py
+	$(BIN)/python benchmarks/prompting_speed.py

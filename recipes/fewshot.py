@@ -49,7 +49,14 @@ class ModelsSettings:
             raise ConfigError(
                 where="--model_name_or_path", expected="one or more, each once", found=found, do="correct it"
             )
-        if DEFAULT_MODEL in names and not Path(DEFAULT_MODEL).is_dir():
+
+    def require_default(self) -> None:
+        """Refuse to begin where the default model has not been trained yet.
+
+        Raises:
+            ConfigError: it has not.
+        """
+        if DEFAULT_MODEL in self.model_name_or_path and not Path(DEFAULT_MODEL).is_dir():
             raise ConfigError(
                 where="--model_name_or_path",
                 expected=f"a language model, by default {DEFAULT_MODEL}",
@@ -77,6 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the recipe; returns the status to exit with."""
     groups = parse(*GROUPS, argv=argv, description=__doc__)
     models, items, prompting, process = groups
+    models.require_default()
     accelerator = start(process, models.output_dir)
     report = Report(accelerator, groups, Path(models.output_dir))
 
