@@ -27,6 +27,8 @@ from hfrep.tasks.reading import PURPOSE_CAP, drawn_rows
 from hfrep.tasks.tables import SUBSET, Source, Table, folder_source, hub_source, read_table
 from hfrep.tasks.targets import targets_of
 
+A_LOOK = 200  # items of each built-in task, so that a first look takes less than a minute
+
 
 @dataclass(frozen=True, kw_only=True)
 class ItemSettings:
@@ -46,7 +48,10 @@ class ItemSettings:
     train_file: str | None = setting(None, "examples to show for a prompt of your own", kind="operation")
     validation_file: str | None = setting(None, "items to ask for a prompt of your own", kind="operation")
     max_items: int | None = setting(
-        None, "items of a task that are asked, the same ones in every run", aliases=("max_eval_samples", "limit")
+        None,
+        f"items of a task that are asked, the same ones in every run; default: all, or {A_LOOK} of the built-in tasks "
+        "where none is named",
+        aliases=("max_eval_samples", "limit"),
     )
 
     def __post_init__(self) -> None:
@@ -66,6 +71,11 @@ class ItemSettings:
                 found=f"{len(self.prompt or ())} prompts, {len(self.task or ())} tasks",
                 do="start once for each",
             )
+
+    @property
+    def most(self) -> int | None:
+        """Items of a task that are asked; None for all."""
+        return A_LOOK if self.max_items is None and not (self.task or self.prompt) else self.max_items
 
     def prompts(self) -> list[Prompt]:
         """Those asked for, tasks first, each once.
@@ -140,9 +150,10 @@ def open_items(prompt: Prompt, settings: ItemSettings) -> PromptData:
     shown = next((name for name in prompt.shown if {name, name + SUBSET} & set(source.splits)), None)
     if shown is None:
         notes.append(f"demonstrations: other items of {prompt.reported}, since there is no {' or '.join(prompt.shown)}")
-    if settings.max_items is not None and settings.max_items < len(items):
-        notes.append(f"{prompt.reported}: {settings.max_items:,} of {len(items):,} items, by a hash of their position")
-        items = items.take(drawn_rows(len(items), settings.max_items, 0, PURPOSE_CAP))
+    most = settings.most
+    if most is not None and most < len(items):
+        notes.append(f"{prompt.reported}: {most:,} of {len(items):,} items, by a hash of their position")
+        items = items.take(drawn_rows(len(items), most, 0, PURPOSE_CAP))
     asked_from_pool = shown in (None, prompt.reported)
     pool = whole if asked_from_pool else _items(source.read(str(shown))[0], prompt)
     digest = hashlib.blake2b(digest_size=16)

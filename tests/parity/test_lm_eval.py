@@ -20,9 +20,10 @@ from transformers import AutoModelForCausalLM
 from hfrep.data.decoder_tokenizer import decoder_tokenizer
 from hfrep.data.tokenizer import load_tokenizer
 from hfrep.evaluation.prompting.asker import Asker
+from hfrep.evaluation.prompting.asking import Method
 from hfrep.evaluation.prompting.lm_eval_task import lm_eval_task
 from hfrep.evaluation.prompting.settings import PromptingSettings
-from hfrep.evaluation.prompting.study import Method, PromptStudy
+from hfrep.evaluation.prompting.study import PromptStudy
 from hfrep.models.presets import ModelSettings, build_model
 from hfrep.tasks.items import ItemSettings, open_items
 from hfrep.tasks.prompt import known_prompts, open_prompt, read_prompt

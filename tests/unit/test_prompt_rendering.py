@@ -32,6 +32,7 @@ def test_an_answer_stands_where_the_template_says(text, before, after):
     """What is before and behind it is kept to the last blank, and filled in it reads as the template does."""
     asked = asked_of(prompt_of(text))
     assert (asked.before, asked.after) == (before, after)
+    assert asked.question == before + after
     assert [asked.filled(choice) for choice in (0, 1)] == [f"{before}wet{after}", f"{before}dry{after}"]
 
 
@@ -61,16 +62,18 @@ def test_choices_are_in_the_order_of_their_numbers(fields, choices):
     ids=["two", "none for this row", "changed"],
 )
 def test_an_answer_has_one_place(text, found):
-    with pytest.raises(DataError, match="prompt mine: expected {{answer}} once, found ") as error:
+    with pytest.raises(DataError, match=r"prompt mine: expected {{answer}} once, found ") as error:
         asked_of(prompt_of(text))
-    assert f"{found}" in str(error.value)
+    assert found in str(error.value)
     assert str(error.value).endswith("correct the template.")
 
 
 @pytest.mark.parametrize(("choice", "number"), [("", 1), (" \n", 1), ("{{text[20:]}}", 1)])
 def test_a_choice_of_nothing_is_refused(choice, number):
     """Blanks are nothing too; the row is told, in at most 80 characters."""
-    with pytest.raises(DataError, match=f"mine: expected words for each choice, found nothing for choice {number}") as e:
+    with pytest.raises(
+        DataError, match=f"mine: expected words for each choice, found nothing for choice {number}"
+    ) as e:
         asked_of(prompt_of(choices=("{{one}}", choice)))
     assert f"of the row {str(ROW)[:77]}...; correct the file" in str(e.value)
     short = {"text": "", "one": "wet"}

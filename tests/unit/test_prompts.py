@@ -183,7 +183,7 @@ def template(**fields):
         ({"lables": ["bad"]}, r"fields among title, .*, found lables; did you mean labels\?"),
         (
             {"templates": template(choice=[])},
-            r"templates 1: expected fields among text, choices, found choice; did you",
+            r"templates 1: expected fields among text, choices, unconditioned, found choice; did you",
         ),
         ({"templates": []}, "mine.yaml: expected a template or more, found none; correct the file"),
         ({"templates": "{{text}}"}, "expected a list of templates, found str"),

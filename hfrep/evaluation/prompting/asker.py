@@ -59,7 +59,8 @@ class Asker:
         """Refuse a prompt that asks for what the model cannot do.
 
         Raises:
-            ConfigError: text is to be written, or greedily guessed, by a masked model.
+            ConfigError: text is to be written, or greedily guessed, by a masked model; or more of it than a causal one
+                has room for.
         """
         if self.encoder.masked and prompt.scored != "choices":
             raise ConfigError(
@@ -67,6 +68,14 @@ class Asker:
                 expected="a causal language model, since its answers are written",
                 found=f"{type(self._model).__name__} in {self.name}",
                 do="leave the prompt or the model out",
+            )
+
+        if prompt.scored == "generated" and prompt.max_new_tokens >= self.encoder.room:
+            raise ConfigError(
+                where=f"prompt {prompt.name}",
+                expected=f"fewer max_new_tokens than the {self.encoder.room} tokens that {self.name} was made for",
+                found=str(prompt.max_new_tokens),
+                do="lower it",
             )
 
     def write(self, questions: Sequence[Question], prompt: Prompt) -> list[str]:
@@ -79,7 +88,8 @@ class Asker:
         """Mean vectors of the last layer, of length 1: float32 [n, H]. Of a text that is too long its end counts."""
         begin, end = self.encoder.frame
         room = self.encoder.room - len(begin) - len(end)
-        ids = [(*begin, *one.ids[-room:], *end) for one in encode_documents(self._tokenizer, texts)]
+        encodings = encode_documents(self._tokenizer, texts)
+        ids = [(*begin, *one.ids[-room:], *end) or self.encoder.begin() for one in encodings]
         row_inputs = RowInputs.of(self._model, "join")
         vectors = np.zeros((len(texts), 0), np.float32)
         with torch.inference_mode():

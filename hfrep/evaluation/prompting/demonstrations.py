@@ -15,6 +15,7 @@ An item is never shown to itself, nor is a row that reads the same.
 """
 
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Literal
 
 import numpy as np
@@ -32,17 +33,14 @@ Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 
 
 class Chooser:
-    """Chooses for the items of one task as one template puts them.
+    """Chooses for items of one task as one template puts them.
 
     Args:
-        items: the items as text, without answers.
         read: gives a row of the pool as text, without its answer.
         embed: unit vectors of texts, float32 [n, H]; asked by ``nearest`` only.
     """
 
-    def __init__(
-        self, data: PromptData, how: Demonstrations, items: Sequence[str], read: Callable[[int], str], embed: Embed
-    ) -> None:
+    def __init__(self, data: PromptData, how: Demonstrations, read: Callable[[int], str], embed: Embed) -> None:
         if how == "balanced" and data.prompt.labels is None:
             raise ConfigError(
                 where="--demonstrations",
@@ -50,57 +48,64 @@ class Chooser:
                 found=how,
                 do="give one of these",
             )
-        self._data, self._how, self._items, self._read, self._embed = data, how, items, read, embed
+        self._data, self._how, self._read, self._embed = data, how, read, embed
+        self._vectors: dict[int, NDArray[np.float32]] = {}  # of what is looked through, by seed
 
-    def __call__(self, shots: int, seed: int) -> list[Integers]:
-        """Rows of the pool that each item is shown, int64 [shots], the oldest first.
+    def __call__(self, items: Sequence[str], shots: int, seed: int) -> list[Integers]:
+        """Rows of the pool that each of `items`, texts without answers, is shown: int64 [shots], the oldest first.
 
         Raises:
             DataError: the pool has too few.
         """
         if shots == 0:
-            return [np.zeros(0, np.int64)] * len(self._items)
+            return [np.zeros(0, np.int64)] * len(items)
         if self._how == "nearest":
-            return self._nearest(shots, seed)
+            return self._nearest(items, shots, seed)
         order = self._order(seed)
         common = self._apart(order, shots, None)
         shown = {self._read(row) for row in common.tolist()}
-        return [self._apart(order, shots, text) if text in shown else common for text in self._items]
+        return [self._apart(order, shots, text) if text in shown else common for text in items]
 
     def _order(self, seed: int) -> Integers:
         size = len(self._data.pool)
         if self._how == "first":
             return np.arange(size)
-        order = np.argsort(counter_hash(seed, PURPOSE_SHOWN, np.arange(size)), kind="stable")
-        if self._how == "balanced":
-            labels = self._data.pool.targets[order]
-            turn = np.zeros(size, np.int64)
-            for label in np.unique(labels):
-                turn[labels == label] = np.arange(np.count_nonzero(labels == label))
-            order = order[np.argsort(turn, kind="stable")]
-        return order
+        return np.argsort(counter_hash(seed, PURPOSE_SHOWN, np.arange(size)), kind="stable")
 
     def _apart(self, order: Integers, shots: int, text: str | None) -> Integers:
-        """The first `shots` rows of `order` that do not read like `text`."""
-        found: list[int] = []
-        for row in order.tolist():
-            if text is None or self._read(row) != text:
-                found.append(row)
-            if len(found) == shots:
-                return np.array(found, np.int64)
-        raise DataError(
-            where=f"prompt {self._data.prompt.name}",
-            expected=f"{shots} rows to show, other than the item",
-            found=str(len(found)),
-            do="lower --shots",
-        )
+        """The first `shots` rows of `order` that do not read like `text`, the classes taking turns if they are to."""
+        if self._how == "balanced":
+            order = self._in_turns(order, shots, text)
+        rows = self._unlike(order, shots, text)
+        if len(rows) < shots:
+            raise DataError(
+                where=f"prompt {self._data.prompt.name}",
+                expected=f"{shots} rows to show, other than the item",
+                found=str(len(rows)),
+                do="lower --shots",
+            )
+        return rows
 
-    def _nearest(self, shots: int, seed: int) -> list[Integers]:
+    def _unlike(self, order: Integers, most: int, text: str | None) -> Integers:
+        """The same, but as many as there are, `most` at most."""
+        if text is None:
+            return order[:most]
+        unlike = (row for row in order.tolist() if self._read(row) != text)  # no more rows are read than need be
+        return np.array(list(islice(unlike, most)), np.int64)
+
+    def _in_turns(self, order: Integers, shots: int, text: str | None) -> Integers:
+        """Rows of `order` that do not read like `text`, `shots` of a class at most, the first of each class first."""
+        labels, rank = self._data.pool.targets[order], np.argsort(order)
+        queues = [self._unlike(order[labels == label], shots, text) for label in np.unique(labels)]
+        rows = np.concatenate([np.zeros(0, np.int64), *queues])
+        turns = np.concatenate([np.zeros(0, np.int64), *(np.arange(len(queue)) for queue in queues)])
+        return rows[np.lexsort((rank[rows], turns))]
+
+    def _nearest(self, items: Sequence[str], shots: int, seed: int) -> list[Integers]:
         size = len(self._data.pool)
         looked = np.sort(np.argsort(counter_hash(seed, PURPOSE_SHOWN, np.arange(size)), kind="stable")[:LOOKED_THROUGH])
-        texts = [self._read(row) for row in looked.tolist()]
-        alike = self._embed(self._items) @ self._embed(texts).T
+        if seed not in self._vectors:
+            self._vectors[seed] = self._embed([self._read(row) for row in looked.tolist()])
+        alike = self._embed(items) @ self._vectors[seed].T
         order = np.argsort(-alike, axis=1, kind="stable")
-        return [
-            self._apart(looked[nearest], shots, text)[::-1] for nearest, text in zip(order, self._items, strict=True)
-        ]
+        return [self._apart(looked[nearest], shots, text)[::-1] for nearest, text in zip(order, items, strict=True)]

@@ -107,6 +107,23 @@ class Encoder:
         """Tokens that the model is given for it: a decoder not the last one, behind which nothing is predicted."""
         return len(encoded.ids) - (not self.masked)
 
+    def begin(self) -> Tokens:
+        """What stands for a context where there is none and the tokenizer begins no text by itself.
+
+        Raises:
+            DataError: the tokenizer has nothing for it.
+        """
+        begin = begin_token_id(self.tokenizer)
+        begin = self.tokenizer.eos_token_id if begin is None else begin
+        if begin is None:
+            raise DataError(
+                where=f"tokenizer {self.tokenizer.name_or_path}",
+                expected="a bos, cls or eos token, behind which a text without context is scored",
+                found="none",
+                do="add one with add_special_tokens, or give the prompt an instruction",
+            )
+        return (begin,)
+
     def _encoded(self, asked: Asked, choice: int, encoding: Any) -> Encoded:
         begins, ends = len(asked.before.rstrip()), len(asked.before) + len(asked.choices[choice])
         first, last = self._touching(encoding, begins, ends)
@@ -119,7 +136,7 @@ class Encoder:
             )
         begin, end = self.frame
         if first == 0 and not begin and not self.masked:  # something must stand before the first token that is scored
-            begin = self._begin()
+            begin = self.begin()
         return Encoded((*begin, *encoding.ids, *end), first + len(begin), last + len(begin))
 
     def _touching(self, encoding: Any, begins: int, ends: int) -> tuple[int, int]:
@@ -134,15 +151,3 @@ class Encoder:
             return first, length
         touching = [at for at, (start, end) in enumerate(encoding.offsets) if end > begins and start < ends]
         return (touching[0], touching[-1] + 1) if touching else (0, 0)
-
-    def _begin(self) -> Tokens:
-        begin = begin_token_id(self.tokenizer)
-        begin = self.tokenizer.eos_token_id if begin is None else begin
-        if begin is None:
-            raise DataError(
-                where=f"tokenizer {self.tokenizer.name_or_path}",
-                expected="a bos, cls or eos token, behind which a text without context is scored",
-                found="none",
-                do="add one with add_special_tokens, or give the prompt an instruction",
-            )
-        return (begin,)

@@ -22,6 +22,16 @@ class Asked:
     choices: tuple[str, ...]
     after: str = ""
 
+    @property
+    def question(self) -> str:
+        """All but the answer, by which two items are told apart or found alike."""
+        return self.before + self.after
+
+    @property
+    def unanswered(self) -> str:
+        """The text without any answer: what tells items apart."""
+        return self.before + self.after
+
     def filled(self, choice: int) -> str:
         return f"{self.before}{self.choices[choice]}{self.after}"
 

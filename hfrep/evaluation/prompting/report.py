@@ -13,11 +13,12 @@ from accelerate import Accelerator
 
 from hfrep.data.order import Integers
 from hfrep.evaluation.grid import Grid
+from hfrep.evaluation.prompting.asking import Asking, Method
 from hfrep.evaluation.prompting.calibration import Reliability
 from hfrep.evaluation.prompting.contamination import Contamination
 from hfrep.evaluation.prompting.plots import plot_reliability, plot_shots
 from hfrep.evaluation.prompting.settings import PromptingSettings
-from hfrep.evaluation.prompting.study import Asking, Method, PromptStudy
+from hfrep.evaluation.prompting.study import PromptStudy
 from hfrep.evaluation.results import INTERVAL
 from hfrep.evaluation.task_scores import Estimate, TaskScores
 from hfrep.settings import as_dict
