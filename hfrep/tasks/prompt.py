@@ -131,7 +131,15 @@ class Prompt:
 
     def hash(self, templates: Sequence[Template]) -> str:
         """Eight hex digits of all that decides what a model is shown and asked with `templates`."""
-        facts = [self.instruction, self.separator, self.unconditioned, self.content_free, self.scored, self.answer]
+        facts: list[object] = [
+            self.instruction,
+            self.separator,
+            self.unconditioned,
+            self.content_free,
+            self.scored,
+            self.answer,
+        ]
+        facts += [self.stop, self.max_new_tokens] if self.scored == "generated" else []
         content = json.dumps([facts, [template.hash for template in templates]])
         return hashlib.blake2b(content.encode(), digest_size=4).hexdigest()
 
@@ -286,7 +294,10 @@ def _templates(where: str, key: str, entries: Any) -> Iterator[Template]:
             choices = tuple(_texts(place, "choices", choices))
         elif not isinstance(choices, str | None):
             raise _wrong(place, "choices by label, a list of them, or an expression", repr(choices))
-        yield Template(entry["text"], choices)
+        unconditioned = entry.get("unconditioned")
+        if not isinstance(unconditioned, str | None):
+            raise _wrong(place, "text as unconditioned", repr(unconditioned))
+        yield Template(entry["text"], choices, unconditioned)
 
 
 def _texts(where: str, key: str, values: Any) -> list[str]:

@@ -250,7 +250,7 @@ def test_room_and_side_are_the_models(bpe, wordpiece):
     for name, masked in (("gpt2-micro", False), ("bert-micro", True)):
         encoder = Encoder.of(micro(name, wordpiece), wordpiece)
         assert encoder == Encoder(wordpiece, 512, masked)
-        assert encoder.with_room_for(12) == Encoder(wordpiece, 500, masked)
+        assert encoder.with_room_for(12) == Encoder(wordpiece, 512, masked, writes=12)
         (made,) = encoded(wordpiece, "the old ", "house", masked=masked)
         assert encoder.length(made) == len(made.ids) - (not masked)
     short = copy.deepcopy(bpe)
@@ -296,6 +296,23 @@ def test_demonstrations_may_take_more_tokens_together_than_alone():
         (found,) = fitted(encoder, prompt, asked[:1], shown[:1], texts, "refuse")
         assert (found.answers, found.dropped) == brute_force(encoder, prompt, asked[0], shown[0], texts)
         assert found.group == 0
+
+
+def test_few_texts_are_tokenized_to_find_what_fits(bpe):
+    """Not one for each demonstration that is left out: the whole of it, a guess by the parts' lengths, and a step."""
+    tokenized = []
+
+    class Counting(Encoder):
+        def __call__(self, asked):
+            tokenized.append(len(asked))
+            return super().__call__(asked)
+
+    texts = sentences(100, seed=1)
+    (found,) = fitted(
+        Counting(bpe, 200, masked=False), prompt_of(), [Asked("the ", ("house",))], [np.arange(100)], texts, "refuse"
+    )
+    assert found.dropped > 80
+    assert sum(tokenized) <= 4
 
 
 def test_groups_are_those_of_equal_demonstrations(bpe):

@@ -32,7 +32,7 @@ def test_an_answer_stands_where_the_template_says(text, before, after):
     """What is before and behind it is kept to the last blank, and filled in it reads as the template does."""
     asked = asked_of(prompt_of(text))
     assert (asked.before, asked.after) == (before, after)
-    assert asked.question == before + after
+    assert asked.unanswered == before + after
     assert [asked.filled(choice) for choice in (0, 1)] == [f"{before}wet{after}", f"{before}dry{after}"]
 
 

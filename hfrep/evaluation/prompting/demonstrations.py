@@ -106,6 +106,5 @@ class Chooser:
         looked = np.sort(np.argsort(counter_hash(seed, PURPOSE_SHOWN, np.arange(size)), kind="stable")[:LOOKED_THROUGH])
         if seed not in self._vectors:
             self._vectors[seed] = self._embed([self._read(row) for row in looked.tolist()])
-        alike = self._embed(items) @ self._vectors[seed].T
-        order = np.argsort(-alike, axis=1, kind="stable")
+        order = (np.argsort(-(self._vectors[seed] @ vector), kind="stable") for vector in self._embed(items))
         return [self._apart(looked[nearest], shots, text)[::-1] for nearest, text in zip(order, items, strict=True)]

@@ -62,11 +62,14 @@ class Encoder:
     Attributes:
         room: tokens, special ones included, that the model takes at once.
         masked: it is for a model that fills in masks, from both sides.
+        writes: tokens of the room that are kept for what the model writes by itself, which is then given what stands
+            before the answer and no more; 0 where answers are scored.
     """
 
     tokenizer: PreTrainedTokenizerFast
     room: int
     masked: bool
+    writes: int = 0
 
     @classmethod
     def of(cls, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> "Encoder":
@@ -87,21 +90,28 @@ class Encoder:
         return begin, end if self.masked else ()
 
     def __call__(self, asked: Sequence[Asked]) -> Iterator[tuple[Encoded, ...]]:
-        """Each of `asked` with each of its choices.
+        """Each of `asked` with each of its choices, or where they are written, without any.
 
         Raises:
             DataError: an answer that no token touches.
         """
         for start in range(0, len(asked), AT_ONCE):
             part = asked[start : start + AT_ONCE]
+            if self.writes:
+                yield from self._contexts(part)
+                continue
             texts = [one.filled(choice) for one in part for choice in range(len(one.choices))]
             encodings = iter(encode_documents(self.tokenizer, texts))
             for one in part:
                 yield tuple(self._encoded(one, choice, next(encodings)) for choice in range(len(one.choices)))
 
     def with_room_for(self, tokens: int) -> "Encoder":
-        """The same with so many `tokens` kept free for what is written."""
-        return replace(self, room=self.room - tokens)
+        """The same for answers of so many `tokens` that the model writes."""
+        return replace(self, writes=tokens)
+
+    def excess(self, answers: Sequence[Encoded]) -> int:
+        """Tokens that the longest of `answers` has more than there is room for; 0 or less where it fits."""
+        return max(map(self.length, answers)) + self.writes - self.room
 
     def length(self, encoded: Encoded) -> int:
         """Tokens that the model is given for it: a decoder not the last one, behind which nothing is predicted."""
@@ -123,6 +133,12 @@ class Encoder:
                 do="add one with add_special_tokens, or give the prompt an instruction",
             )
         return (begin,)
+
+    def _contexts(self, asked: Sequence[Asked]) -> Iterator[tuple[Encoded, ...]]:
+        begin = self.frame[0]
+        for encoding in encode_documents(self.tokenizer, [one.before.rstrip() for one in asked]):
+            ids = (*begin, *encoding.ids) or self.begin()
+            yield (Encoded(ids, len(ids), len(ids)),)
 
     def _encoded(self, asked: Asked, choice: int, encoding: Any) -> Encoded:
         begins, ends = len(asked.before.rstrip()), len(asked.before) + len(asked.choices[choice])

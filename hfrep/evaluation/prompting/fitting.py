@@ -46,7 +46,7 @@ def fitted(
             for item in waiting
         ]
         for item, answers in zip(waiting, encoder(whole), strict=True):
-            excess = max(map(encoder.length, answers)) - encoder.room
+            excess = encoder.excess(answers)
             if excess <= 0 or tried[item] == 0:
                 found[item], kept[item] = answers, tried[item]
                 tried[item] += 1
@@ -94,19 +94,20 @@ def _last(numbers: Integers, kept: int) -> Integers:
 def _question(
     encoder: Encoder, prompt: Prompt, answers: tuple[Encoded, ...], group: int, dropped: int, long: Long
 ) -> Question:
-    excess = max(map(encoder.length, answers)) - encoder.room
+    excess = encoder.excess(answers)
     if excess <= 0:
         return Question(group, answers, dropped)
     begin = len(encoder.frame[0])
     possible = min(encoded.first for encoded in answers) - begin - (not encoder.masked)
     if long == "refuse" or possible < excess:
+        room = f"the {encoder.room} tokens that the model was made for"
+        room += f", less {encoder.writes} to write" if encoder.writes else ""
+        refused = "leave such items out, shorten the template, or give --long_items cut"
         raise DataError(
             where=f"prompt {prompt.name}",
-            expected=f"items of at most the {encoder.room} tokens that the model was made for, without demonstrations",
-            found=f"{encoder.room + excess} tokens",
-            do="leave such items out, shorten the template, or give --long_items cut"
-            if long == "refuse"
-            else "shorten the answers",
+            expected=f"items of at most {room}, without demonstrations",
+            found=f"{encoder.room - encoder.writes + excess} tokens",
+            do=refused if long == "refuse" else "shorten the answers, or what stands behind them",
         )
     cut = tuple(_cut(encoded, begin, excess) for encoded in answers)
     return Question(group, cut, dropped, excess)

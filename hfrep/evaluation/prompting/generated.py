@@ -31,7 +31,7 @@ def written(
     `max_new_tokens`. What is the same on every process is done on one of them.
     """
     tokenizer, end = decoder_tokenizer(tokenizer), model.generation_config.eos_token_id
-    given = [question.answers[0].ids[: question.answers[0].first] for question in questions]
+    given = [question.answers[0].ids for question in questions]
     mine = np.arange(accelerator.process_index, len(given), accelerator.num_processes)
     lengths = np.array([len(given[number]) + prompt.max_new_tokens for number in mine], np.int64)
     texts: dict[int, str] = {}

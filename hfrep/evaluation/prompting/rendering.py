@@ -23,11 +23,6 @@ class Asked:
     after: str = ""
 
     @property
-    def question(self) -> str:
-        """All but the answer, by which two items are told apart or found alike."""
-        return self.before + self.after
-
-    @property
     def unanswered(self) -> str:
         """The text without any answer: what tells items apart."""
         return self.before + self.after

@@ -43,7 +43,7 @@ class PromptStudy:
             number: Chooser(data, settings.demonstrations, wording.question, asker.embed)
             for number, wording in self._wordings.items()
         }
-        self._without_items: dict[int, Floats] = {}
+        self._without_items: dict[tuple[Asked, ...], Floats] = {}
 
     @cached_property
     def methods(self) -> list[Method]:
@@ -137,7 +137,7 @@ class PromptStudy:
         answers = self.asker(questions)
         if prompt.scored == "greedy":
             return replace(run, answers=answers)
-        scores = _scores(wording.items, answers, self._unconditioned(number))
+        scores = _scores(wording.items, answers, self._unconditioned(wording.unconditioned))
         free = self._content_free(number, shots, seed) if "contextual" in self._settings.calibration else None
         return replace(run, answers=answers, scores=scores, content_free=free)
 
@@ -146,19 +146,18 @@ class PromptStudy:
         wording = self._wordings[number]
         asked = wording.content_free
         texts, places = _texts_of_rows(wording, self._choosers[number]([one.unanswered for one in asked], shots, seed))
-        known = self._unconditioned(number)
-        without = None if known is None else np.repeat(known[:1], len(asked), axis=0)  # classes: alike for all items
-        return _scores(asked, self.asker(self._fitted(asked, places, texts)), without)
+        answers = self.asker(self._fitted(asked, places, texts))
+        return _scores(asked, answers, self._unconditioned(wording.content_free_unconditioned))
 
-    def _unconditioned(self, number: int) -> Floats | None:
-        """Log-likelihoods of the choices without items, asked once for each template; None where nobody wants them."""
+    def _unconditioned(self, asked: list[Asked]) -> Floats | None:
+        """Log-likelihoods of the choices without items, asked once for all runs; None where nobody wants them."""
         if "pmi" not in self._settings.normalization:
             return None
-        if number not in self._without_items:
-            asked = self._wordings[number].unconditioned
+        key = tuple(asked)
+        if key not in self._without_items:
             nothing = [np.zeros(0, np.int64)] * len(asked)
-            self._without_items[number] = self.asker(self._fitted(asked, nothing, [])).nats
-        return self._without_items[number]
+            self._without_items[key] = self.asker(self._fitted(asked, nothing, [])).nats
+        return self._without_items[key]
 
     def _fitted(self, asked: Sequence[Asked], shown: Sequence[Integers], texts: Sequence[str]) -> list[Question]:
         prompt, encoder = self.data.prompt, self.asker.encoder

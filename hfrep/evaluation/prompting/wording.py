@@ -46,6 +46,16 @@ class Wording:
         prompt = self._data.prompt
         return [ask(prompt, self._template, row) for row in content_free(prompt, self._data.items.rows[0])]
 
+    @cached_property
+    def content_free_unconditioned(self) -> list[Asked]:
+        """The choices of these without them."""
+        prompt = self._data.prompt
+        rows = content_free(prompt, self._data.items.rows[0])
+        return [
+            unconditioned(prompt, self._template, row, asked)
+            for row, asked in zip(rows, self.content_free, strict=True)
+        ]
+
     def question(self, row: int) -> str:
         """A row of the pool without its answer."""
         return self._asked(row).unanswered
