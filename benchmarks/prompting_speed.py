@@ -29,8 +29,8 @@ from transformers import AutoModelForCausalLM
 
 from hfrep.data.decoder_tokenizer import decoder_tokenizer
 from hfrep.data.tokenizer import load_tokenizer
-from hfrep.evaluation.prompting.asker import Asker
 from hfrep.evaluation.prompting.lm_eval_task import lm_eval_task
+from hfrep.evaluation.prompting.prompted_model import PromptedModel
 from hfrep.evaluation.prompting.settings import PromptingSettings
 from hfrep.evaluation.prompting.study import PromptStudy
 from hfrep.models.presets import ModelSettings, build_model
@@ -79,7 +79,7 @@ def main() -> None:
     print(f"items   {len(data.items):,} of {data.prompt.title}, {options.shots} fixed demonstrations", flush=True)
 
     prompting = PromptingSettings(shots=[options.shots], demonstrations="first", templates=[1])
-    asker = Asker(
+    model = PromptedModel(
         "ours", ours, tokenizer, Accelerator(cpu=True), masked_scoring="mask", batch_tokens=prompting.eval_batch_tokens
     )
     with tempfile.TemporaryDirectory() as folder:
@@ -94,9 +94,9 @@ def main() -> None:
         times: dict[str, list[float]] = {"hfrep": [], "lm-eval": []}
         for _ in range(options.rounds):
             began = time.perf_counter()
-            study = PromptStudy(asker, data, prompting)
-            asking = study.ask(options.shots)
-            accuracy = asking.scores(study.methods[0]).mean
+            study = PromptStudy(model, data, prompting)
+            outcome = study.ask(options.shots)
+            accuracy = outcome.scores(study.methods[0]).mean
             times["hfrep"].append(time.perf_counter() - began)
             seconds, found = lm_eval_turn(made[best], task, options.shots)
             times["lm-eval"].append(seconds)
@@ -104,7 +104,7 @@ def main() -> None:
 
     samples = sorted(found["samples"][data.prompt.name], key=lambda sample: sample["doc_id"])
     other = np.array([[float(one[0][0]) for one in sample["resps"]] for sample in samples])
-    apart = float(np.abs(asking.runs[0].answers.nats - other).max())
+    apart = float(np.abs(outcome.runs[0].answers.nats - other).max())
     other_accuracy = found["results"][data.prompt.name]["acc,none"]
     print(f"alike   log-likelihoods to {apart:.1e} nats; accuracy {accuracy:.4f} and {other_accuracy:.4f}")
     if apart > TOLERANCE or accuracy != other_accuracy:

@@ -18,16 +18,15 @@ from accelerate import Accelerator
 
 from hfrep.data.tokenizer import load_tokenizer
 from hfrep.errors import ConfigError, told_in_one_sentence
-from hfrep.evaluation.prompting.asker import Asker
-from hfrep.evaluation.prompting.contamination import contaminated
-from hfrep.evaluation.prompting.corpora import documents
+from hfrep.evaluation.prompting.corpora import open_corpora
+from hfrep.evaluation.prompting.prompted_model import PromptedModel
 from hfrep.evaluation.prompting.report import Report
 from hfrep.evaluation.prompting.settings import PromptingSettings
 from hfrep.evaluation.prompting.study import PromptStudy
 from hfrep.models.language_model import open_language_model
 from hfrep.settings import parse, setting
 from hfrep.tasks.items import ItemSettings, open_items
-from hfrep.training.launch import ProcessSettings, start
+from hfrep.training.launch import ProcessSettings, ThreadSettings, start
 
 DEFAULT_MODEL = "runs/clm/model"
 
@@ -40,6 +39,7 @@ class ModelsSettings:
     tokenizer: str | None = setting(
         None, "tokenizer: a folder or a Hub id; default: each model's", aliases=("tokenizer_name",)
     )
+    dry_run: bool = setting(False, "read models and tasks, say what would be asked, and stop", kind="operation")
     output_dir: str = setting("runs/fewshot", "folder for tables, plots and records", kind="operation")
 
     def __post_init__(self) -> None:
@@ -64,10 +64,10 @@ class ModelsSettings:
                 do="make one with recipes/clm.py (make clm), or name another",
             )
 
-    def open(self, name: str, prompting: PromptingSettings, accelerator: Accelerator) -> Asker:
+    def open(self, name: str, prompting: PromptingSettings, accelerator: Accelerator) -> PromptedModel:
         """The model `name`, ready to be asked."""
         tokenizer = load_tokenizer(self.tokenizer or name, own_pad=False)
-        return Asker(
+        return PromptedModel(
             name,
             open_language_model(name, tokenizer).to(accelerator.device),
             tokenizer,
@@ -77,33 +77,32 @@ class ModelsSettings:
         )
 
 
-GROUPS = (ModelsSettings, ItemSettings, PromptingSettings, ProcessSettings)
+GROUPS = (ModelsSettings, ItemSettings, PromptingSettings, ThreadSettings)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the recipe; returns the status to exit with."""
     groups = parse(*GROUPS, argv=argv, description=__doc__)
-    models, items, prompting, process = groups
+    models, items, prompting, threads = groups
     models.require_default()
-    accelerator = start(process, models.output_dir)
+    accelerator = start(ProcessSettings(cpu_threads=threads.cpu_threads, mixed_precision="no"), models.output_dir)
     report = Report(accelerator, groups, Path(models.output_dir))
 
     # All tasks are read and put into words before the first question, so that what is wrong is told at once.
     tasks = [open_items(prompt, items) for prompt in items.prompts()]
-    askers = [models.open(name, prompting, accelerator) for name in models.model_name_or_path]
-    studies = [PromptStudy(asker, data, prompting) for data in tasks for asker in askers]
+    prompted = [models.open(name, prompting, accelerator) for name in models.model_name_or_path]
+    studies = [PromptStudy(model, data, prompting) for data in tasks for model in prompted]
     for study in studies:
         report.say(f"task       {study}")
-    if process.dry_run:
+    names = prompting.check_contamination
+    corpora = {model.name: open_corpora(names, model.name) for model in prompted} if names else {}
+    if models.dry_run:
         return 0
     with report.writing():
         for study in studies:
             for shots in prompting.shots:
                 report.add(study, study.ask(shots))
-            if prompting.check_contamination:
-                corpora = documents(prompting.check_contamination, study.asker.name)
-                report.add_contamination(study, contaminated(study.texts(), corpora))
-        report.finish()
+        report.finish(corpora)
     return 0
 
 

@@ -23,7 +23,7 @@ from hfrep.settings import setting
 from hfrep.tasks.docstrings import DOCSTRING_TASKS, docstring_tasks_folder
 from hfrep.tasks.glue import GLUE, HUB_DATASET
 from hfrep.tasks.prompt import Prompt, Row, evaluated, known_prompts, open_prompt, read_prompt
-from hfrep.tasks.reading import PURPOSE_CAP, drawn_rows
+from hfrep.tasks.reading import PURPOSE_CAP, drawn_rows, has_utf8
 from hfrep.tasks.tables import SUBSET, Source, Table, folder_source, hub_source, read_table
 from hfrep.tasks.targets import targets_of
 
@@ -205,6 +205,11 @@ def _items(table: Table, prompt: Prompt) -> Items:
                 do="correct the template, or the columns of the file",
             )
     rows = [dict(zip(table.columns, values, strict=True)) for values in zip(*table.columns.values(), strict=True)]
+    for name in sorted(prompt.names & set(table.columns)):
+        for number, value in enumerate(table.columns[name], 1):
+            if isinstance(value, str) and not value.isascii() and not has_utf8(value):
+                found = f"half of a character in row {number}"
+                raise DataError(where=table.where, expected=f"UTF-8 in column {name!r}", found=found, do="correct it")
     return Items(rows, _targets(table, rows, prompt), np.arange(len(rows)))
 
 

@@ -125,6 +125,11 @@ class Prompt:
     stop: tuple[str, ...] = ("\n",)
     max_new_tokens: int = 32
 
+    @property
+    def read_as_text(self) -> frozenset[str]:
+        """The columns that items read from: all but that of the label, which a model is not told."""
+        return self.names - (undeclared(f"{{{{ {self.label} }}}}") if self.scored == "choices" else frozenset())
+
     def of(self, *, masked: bool) -> tuple[Template, ...]:
         """The templates for an encoder, or for a decoder."""
         return self.masked_templates if masked and self.masked_templates else self.templates
@@ -138,6 +143,8 @@ class Prompt:
             self.content_free,
             self.scored,
             self.answer,
+            self.labels,
+            self.label,
         ]
         facts += [self.stop, self.max_new_tokens] if self.scored == "generated" else []
         content = json.dumps([facts, [template.hash for template in templates]])

@@ -194,12 +194,12 @@ def _texts(table: Table, column: str, *, empty: bool) -> list[str]:
             raise _wrong(table, f"text in column {column!r}", f"{text!r} in row {row}")
         if not empty and not (text and text.strip()):
             raise _wrong(table, f"text in column {column!r}", f"none in row {row}")
-        if text and not text.isascii() and not _has_utf8(text):
+        if text and not text.isascii() and not has_utf8(text):
             raise _wrong(table, f"UTF-8 in column {column!r}", f"half of a character in row {row}")
     return [text or "" for text in values]
 
 
-def _has_utf8(text: str) -> bool:
+def has_utf8(text: str) -> bool:
     try:
         text.encode()
     except UnicodeEncodeError:  # JSON can escape half of a surrogate pair

@@ -19,9 +19,9 @@ from transformers import AutoModelForCausalLM
 
 from hfrep.data.decoder_tokenizer import decoder_tokenizer
 from hfrep.data.tokenizer import load_tokenizer
-from hfrep.evaluation.prompting.asker import Asker
-from hfrep.evaluation.prompting.asking import Method
 from hfrep.evaluation.prompting.lm_eval_task import lm_eval_task
+from hfrep.evaluation.prompting.outcome import Method
+from hfrep.evaluation.prompting.prompted_model import PromptedModel
 from hfrep.evaluation.prompting.settings import PromptingSettings
 from hfrep.evaluation.prompting.study import PromptStudy
 from hfrep.models.presets import ModelSettings, build_model
@@ -142,12 +142,12 @@ def compare(data, model, tokenizer, folder):
     settings = PromptingSettings(
         shots=[SHOTS], demonstrations="first", templates=[1], normalization=["sum", "character", "byte"]
     )
-    asker = Asker("micro", model, tokenizer, Accelerator(cpu=True), masked_scoring="mask", batch_tokens=2048)
-    study = PromptStudy(asker, data, settings)
-    asking = study.ask(SHOTS)
+    model = PromptedModel("micro", model, tokenizer, Accelerator(cpu=True), masked_scoring="mask", batch_tokens=2048)
+    study = PromptStudy(model, data, settings)
+    outcome = study.ask(SHOTS)
     nats, asked, scores = theirs(data, model, tokenizer, folder)
     alike, differing = 0, 0
-    for ours, item, texts in zip(asking.runs[0].answers.nats, nats, asked, strict=True):
+    for ours, item, texts in zip(outcome.runs[0].answers.nats, nats, asked, strict=True):
         for one, other, (context, continuation) in zip(ours, item, texts, strict=True):
             alone = tokenizer(context)["input_ids"]
             if tokenizer(context + continuation)["input_ids"][: len(alone)] == alone:
@@ -160,7 +160,7 @@ def compare(data, model, tokenizer, folder):
     if not differing:
         for metric, normalization in METRICS.items() if data.prompt.scored == "choices" else [("acc", "")]:
             method = Method(normalization, "none") if normalization else study.methods[0]
-            assert asking.scores(method).mean == pytest.approx(scores[f"{metric},none"], abs=1e-12)
+            assert outcome.scores(method).mean == pytest.approx(scores[f"{metric},none"], abs=1e-12)
     return np.std(nats)
 
 

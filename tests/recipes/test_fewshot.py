@@ -112,7 +112,7 @@ def test_every_model_shot_and_method_has_a_line_with_its_interval(finished):
     runs = {(line["model"].split("/")[-1], line["shots"]): len(line["by_run"]) for line in found}
     assert runs["gpt", 0] == 2, "templates; without shots all seeds are the same"
     assert runs["gpt", 2] == 4, "templates times seeds"
-    assert runs["bert", 2] == 2, "an encoder has a template of its own"
+    assert runs["bert", 2] == 2, "an prompt_tokenizer has a template of its own"
 
 
 def test_the_protocol_of_each_score_is_told(finished):
@@ -217,6 +217,106 @@ def test_the_corpus_can_be_that_of_the_models_run(main, given, tmp_path, capsys)
     assert "contamination: garden" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("labels", ["names", "numbers"])
+def test_a_label_in_words_hides_no_contamination(labels, main, given, tmp_path):
+    """An item of ten words is looked for whole, and its label is none of them."""
+    words = "the small teacher paints a green boat near the garden"
+    rows = [{"first": words, "label": "garden"}, {"first": f"often {words}", "label": "house"}]
+    if labels == "numbers":
+        rows = [{**row, "label": number} for number, row in enumerate(rows[::-1])][::-1]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "corpus.txt").write_text(f"They say: {words}!\n")
+    flagged = [
+        str(tmp_path / "rows.jsonl") if part.endswith("validation.jsonl") else part
+        for part in flags(given, tmp_path / "run", "--shots", 0, "--check_contamination", tmp_path / "corpus.txt")
+    ]
+    assert main(flagged) == 0
+    found = lines(tmp_path / "run")[0]
+    assert (found["touched_items"], found["checked_items"]) == (1, 2)
+    assert set(found["without_touched"]) == {"value", "low", "high"}
+
+
+def test_who_always_says_one_class_is_not_better_than_guessing(main, given, tmp_path):
+    """Held against the class that most items are of, whatever was shown."""
+    rows = [{"first": f"the house {number}", "label": "house" if number else "garden"} for number in range(20)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    flagged = [
+        str(tmp_path / "rows.jsonl") if part.endswith("validation.jsonl") else part
+        for part in flags(given, tmp_path / "run", "--shots", 0)
+    ]
+    assert main(flagged) == 0
+    assert lines(tmp_path / "run")[0]["guesses"]["majority class"] == pytest.approx(0.95)
+    assert "better" not in (tmp_path / "run" / "results.md").read_text()
+
+
+def test_a_folder_of_another_recipe_is_left_alone(main, given, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text('{"identity": {"rows": "trained on"}}')
+    with pytest.raises(HfrepError, match=r"found the run\.json of another recipe; give another --output_dir"):
+        main(flags(given, tmp_path / "run", "--shots", 0))
+    assert json.loads((tmp_path / "run" / "run.json").read_text()) == {"identity": {"rows": "trained on"}}
+
+
+def test_what_an_earlier_run_left_is_cleared_away(main, given, tmp_path):
+    assert main(flags(given, tmp_path / "run", "--shots", 0)) == 0
+    assert (tmp_path / "run" / "calibration.png").exists()
+    (given / "word.yaml").write_text(WORD)
+    assert main(flags(given, tmp_path / "run", "--shots", 0, prompt="word.yaml")) == 0
+    assert not (tmp_path / "run" / "calibration.png").exists()
+
+
+def test_half_of_a_character_is_refused(main, given, tmp_path):
+    (tmp_path / "rows.jsonl").write_text('{"first": "a \\ud800 b", "label": "house"}\n')
+    flagged = [
+        str(tmp_path / "rows.jsonl") if part.endswith("validation.jsonl") else part
+        for part in flags(given, tmp_path / "run")
+    ]
+    with pytest.raises(HfrepError, match=r"expected UTF-8 in column 'first', found half of a character in row 1"):
+        main(flagged)
+
+
+def test_other_labels_make_another_prompt(main, given, tmp_path):
+    (given / "swapped.yaml").write_text(PROMPT.replace("[house, garden]", "[garden, house]"))
+    for name in ("garden", "swapped"):
+        assert main(flags(given, tmp_path / name, "--shots", 0, prompt=f"{name}.yaml")) == 0
+    hashes = [
+        lines(tmp_path / name)[0]["protocol"].split("prompt ")[1].split(",")[0].split()[1]
+        for name in ("garden", "swapped")
+    ]
+    assert hashes[0] != hashes[1]
+
+
+def test_nothing_is_asked_where_a_later_task_cannot_be(main, given, tmp_path):
+    """Too few rows of the second task are told before the first is asked."""
+    (given / "own.yaml").write_text(PROMPT.replace("title: garden", "title: own"))
+    folder = tmp_path / "data"
+    for name, rows in (("garden", 9), ("own", 3)):
+        write_task(folder / name, rows=(rows, 4))
+    with pytest.raises(HfrepError, match="prompt own: expected 5 rows to show, other than the item, found 3"):
+        main(
+            [
+                *(
+                    "--model_name_or_path",
+                    str(given / "gpt"),
+                    "--data",
+                    str(folder),
+                    "--shots",
+                    "5",
+                    "--cpu_threads",
+                    "1",
+                ),
+                *(
+                    "--prompt",
+                    str(given / "garden.yaml"),
+                    str(given / "own.yaml"),
+                    "--output_dir",
+                    str(tmp_path / "run"),
+                ),
+            ]
+        )
+    assert not (tmp_path / "run" / "items.jsonl").exists()
+
+
 def test_nearest_demonstrations_are_found_by_the_model(main, given, tmp_path):
     assert main(flags(given, tmp_path / "run", "--shots", 2, "--demonstrations", "nearest", "--seeds", 0)) == 0
     shown = [tuple(one["demonstrations"]) for one in records(tmp_path / "run")]
@@ -231,8 +331,7 @@ def test_a_greedy_answer_counts_where_the_model_would_write_it(main, given, tmp_
     assert lines(tmp_path / "run")[0]["score"] == pytest.approx(np.mean([one["greedy"][0] for one in found]))
 
 
-def test_perplexity_of_chance_is_not_called_better(finished):
-    """A fresh model knows nothing, and the table says so."""
+def test_a_model_that_knows_nothing_is_not_called_better(finished):
     assert "not above chance" in (finished / "results.md").read_text()
     assert all(math.isfinite(line["expected_calibration_error"]) for line in lines(finished))
 
@@ -245,7 +344,11 @@ MISTAKES = {
     "no such template": (["--templates", "3"], "numbers from 1 to 2 for prompt garden, found 3"),
     "no such calibration": (["--calibration", "some"], "--calibration: expected some of none, contextual, batch"),
     "more shots than rows": (["--shots", "41"], "expected 41 rows to show, other than the item, found 40"),
-    "two of one model": (["--shots", "0", "0"], "--shots: expected one or more, each once, found 0, 0"),
+    "nearest and contextual": (
+        ["--demonstrations", "nearest", "--calibration", "contextual"],
+        "--calibration: expected none or batch with --demonstrations nearest",
+    ),
+    "a number twice": (["--shots", "0", "0"], "--shots: expected one or more, each once, found 0, 0"),
 }
 
 
@@ -267,7 +370,7 @@ def test_an_item_that_fits_without_demonstrations_only_goes_without(main, given,
     dropped = sum(one["dropped"] for one in records(tmp_path / "run"))
     assert 0 < dropped < 16 * 30
     assert (
-        f"16 shots: {dropped:,} demonstrations did not fit and were dropped, the oldest first"
+        f"16 shots: {dropped:,} of 480 demonstrations did not fit and were dropped, the oldest first"
         in capsys.readouterr().out
     )
 

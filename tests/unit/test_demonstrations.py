@@ -13,8 +13,8 @@ from tokenizers import processors
 from transformers import PreTrainedTokenizerFast
 
 from hfrep.errors import ConfigError, DataError
-from hfrep.evaluation.prompting.asker import Asker
 from hfrep.evaluation.prompting.demonstrations import LOOKED_THROUGH, Chooser
+from hfrep.evaluation.prompting.prompted_model import PromptedModel
 from hfrep.evaluation.prompting.settings import PromptingSettings
 from hfrep.evaluation.prompting.study import PromptStudy
 from hfrep.tasks.items import Items, PromptData
@@ -218,15 +218,17 @@ def test_rows_are_told_apart_by_what_stands_behind_the_answer_too(wordpiece):
     data = PromptData(prompt, items, items, True, (), "")
     for how in HOW:
         settings = PromptingSettings(shots=[3], seeds=[0], demonstrations=how)
-        (run,) = PromptStudy(asker(micro("bert-micro", wordpiece), wordpiece), data, settings).ask(3).runs
+        (run,) = PromptStudy(prompted(micro("bert-micro", wordpiece), wordpiece), data, settings).ask(3).runs
         for number, rows in enumerate(run.shown):
             alike = {0, 6} if number in (0, 6) else {number}
             assert len(rows) == 3
             assert not alike & set(rows.tolist())
 
 
-def asker(model, tokenizer, batch_tokens=64):
-    return Asker("micro", model, tokenizer, Accelerator(cpu=True), masked_scoring="mask", batch_tokens=batch_tokens)
+def prompted(model, tokenizer, batch_tokens=64):
+    return PromptedModel(
+        "micro", model, tokenizer, Accelerator(cpu=True), masked_scoring="mask", batch_tokens=batch_tokens
+    )
 
 
 @torch.no_grad()
@@ -244,12 +246,12 @@ def test_vectors_are_means_of_the_last_layer(name, bpe, wordpiece):
         tokenizer.model_max_length = 40
         model = micro(name, tokenizer).eval()
         for batch_tokens in (1, 600, 10**5):
-            ask = asker(model, tokenizer, batch_tokens)
+            ask = prompted(model, tokenizer, batch_tokens)
             found = ask.embed(texts)
             assert found.dtype == np.float32
             assert np.linalg.norm(found, axis=1) == pytest.approx(np.ones(len(texts)), abs=1e-6)
-            begin, end = [tokenizer.cls_token_id], [tokenizer.sep_token_id] if ask.encoder.masked else []
-            room = ask.encoder.room - 1 - len(end)
+            begin, end = [tokenizer.cls_token_id], [tokenizer.sep_token_id] if ask.prompt_tokenizer.masked else []
+            room = ask.prompt_tokenizer.room - 1 - len(end)
             pieces = [tokenizer(text, add_special_tokens=False).input_ids for text in texts]
             assert len(pieces[-1]) > room
             expected = [naive_mean(model, [*begin, *ids[-room:], *end]) for ids in pieces]
@@ -265,6 +267,6 @@ def test_vector_of_nothing(bpe):
     model = micro("gpt2-micro", bpe).eval()
     for tokenizer, begin in ((bpe, bpe.cls_token_id), (bare, bare.eos_token_id)):
         for texts in ([""], ["a", "", "the old house"]):
-            found = asker(model, tokenizer, 10**5).embed(texts)
+            found = prompted(model, tokenizer, 10**5).embed(texts)
             assert np.abs(found[texts.index("")] - naive_mean(model, [begin])).max() < 1e-5
     assert np.abs(found[2] - naive_mean(model, bare("the old house").input_ids)).max() < 1e-5

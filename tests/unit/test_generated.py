@@ -9,9 +9,9 @@ from micros import DECODERS, micro
 
 from hfrep.data.decoder_tokenizer import decoder_tokenizer
 from hfrep.errors import ConfigError
-from hfrep.evaluation.prompting.asker import Asker
-from hfrep.evaluation.prompting.encoding import Encoder, Question
+from hfrep.evaluation.prompting.encoding import PromptTokenizer, Question
 from hfrep.evaluation.prompting.generated import written
+from hfrep.evaluation.prompting.prompted_model import PromptedModel
 from hfrep.evaluation.prompting.rendering import Asked
 from hfrep.evaluation.prompting.settings import PromptingSettings
 from hfrep.evaluation.prompting.study import PromptStudy
@@ -56,8 +56,8 @@ def model_of(name, tokenizer):
 
 
 def questions_of(tokenizer, contexts=CONTEXTS):
-    encoder = Encoder(tokenizer, 48, masked=False).with_room_for(1)
-    return [Question(0, answers) for answers in encoder([Asked(context, ("red",)) for context in contexts])]
+    prompt_tokenizer = PromptTokenizer(tokenizer, 48, masked=False).with_room_for(1)
+    return [Question(0, answers) for answers in prompt_tokenizer([Asked(context, ("red",)) for context in contexts])]
 
 
 def write(model, tokenizer, prompt, contexts=CONTEXTS, batch_tokens=10**5):
@@ -182,8 +182,8 @@ def test_a_stop_string_that_no_token_has_is_never_met(wordpiece):
     assert write(model, wordpiece, prompt) == [naive(model, wordpiece, context, prompt) for context in CONTEXTS]
 
 
-def asker_of(model, tokenizer):
-    return Asker("micro", model, tokenizer, Accelerator(cpu=True), masked_scoring="mask", batch_tokens=2048)
+def prompted(model, tokenizer):
+    return PromptedModel("micro", model, tokenizer, Accelerator(cpu=True), masked_scoring="mask", batch_tokens=2048)
 
 
 def own_data(folder, **fields):
@@ -208,10 +208,10 @@ def own_data(folder, **fields):
 def test_an_item_is_right_exactly_where_the_answer_is_written(name, taught, bpe, tmp_path):
     """As a whole and to the letter; texts are those of the loop, behind the sheet as one would write it."""
     data = own_data(tmp_path)
-    study = PromptStudy(asker_of(taught[name], bpe), data, PromptingSettings(shots=[0, 1], demonstrations="first"))
+    study = PromptStudy(prompted(taught[name], bpe), data, PromptingSettings(shots=[0, 1], demonstrations="first"))
     for shots in (0, 1):
-        asking = study.ask(shots)
-        (run,), (method,) = asking.runs, study.methods
+        outcome = study.ask(shots)
+        (run,), (method,) = outcome.runs, study.methods
         texts = []
         for number, row in enumerate(data.items.rows):
             shown = 6 if number == 5 else 5  # an item is not shown to itself
@@ -222,13 +222,13 @@ def test_an_item_is_right_exactly_where_the_answer_is_written(name, taught, bpe,
         assert list(run.texts) == texts
         right = [text == row["french"].strip() for text, row in zip(texts, data.items.rows, strict=True)]
         assert run.predictions(method).tolist() == right
-        assert asking.scores(method).mean == pytest.approx(sum(right) / 8)
+        assert outcome.scores(method).mean == pytest.approx(sum(right) / 8)
         if shots == 0:
             assert right == [True, True, True, False, False, False, False, False]
-        records = list(asking.records(study.methods))
+        records = list(outcome.records(study.methods))
         assert [record["written"] for record in records] == texts
         assert [record["prediction"]["exact"] for record in records] == right
-    assert study.guesses() == {}
+    assert study.guesses == {}
 
 
 def test_demonstrations_leave_room_for_what_is_written(taught, bpe, tmp_path):
@@ -236,7 +236,7 @@ def test_demonstrations_leave_room_for_what_is_written(taught, bpe, tmp_path):
     data = own_data(tmp_path)
     bpe_short = decoder_tokenizer(bpe)
     bpe_short.model_max_length = 60
-    study = PromptStudy(asker_of(taught["gpt2-micro"], bpe_short), data, PromptingSettings(shots=[2], seeds=[0]))
+    study = PromptStudy(prompted(taught["gpt2-micro"], bpe_short), data, PromptingSettings(shots=[2], seeds=[0]))
     (run,) = study.ask(2).runs
     assert all(question.answers[0].first + 11 <= 60 for question in run.questions)
     assert {question.dropped for question in run.questions} > {1}
@@ -250,12 +250,12 @@ def test_more_than_the_model_has_room_for_is_refused(taught, bpe, tmp_path):
             rf"prompt words: expected fewer max_new_tokens than the {room} tokens that micro was made for, found 12; l"
         )
         with pytest.raises(ConfigError, match=words):
-            PromptStudy(asker_of(taught["gpt2-micro"], short), data, PromptingSettings())
-    short.model_max_length = 13
-    PromptStudy(asker_of(taught["gpt2-micro"], short), data, PromptingSettings())
+            PromptStudy(prompted(taught["gpt2-micro"], short), data, PromptingSettings(shots=[0]))
+    short.model_max_length = 40
+    PromptStudy(prompted(taught["gpt2-micro"], short), data, PromptingSettings(shots=[0]))
 
 
 def test_a_masked_model_writes_nothing(wordpiece, tmp_path):
-    asker = asker_of(micro("bert-micro", wordpiece), wordpiece)
+    model = prompted(micro("bert-micro", wordpiece), wordpiece)
     with pytest.raises(ConfigError, match="prompt words: expected a causal language model, since its answers are writ"):
-        PromptStudy(asker, own_data(tmp_path), PromptingSettings())
+        PromptStudy(model, own_data(tmp_path), PromptingSettings())

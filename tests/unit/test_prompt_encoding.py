@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 from hfrep.data.decoder_tokenizer import decoder_tokenizer
 from hfrep.data.tokenizer import TokenizerSettings, train_tokenizer
 from hfrep.errors import DataError
-from hfrep.evaluation.prompting.encoding import Encoder, Question
+from hfrep.evaluation.prompting.encoding import PromptTokenizer, Question
 from hfrep.evaluation.prompting.fitting import fitted
 from hfrep.evaluation.prompting.rendering import Asked
 from hfrep.tasks.prompt import Prompt
@@ -56,7 +56,7 @@ def tokenizer(request):
 
 
 def encoded(tokenizer, before, *choices, after="", masked=False, room=10**6):
-    (answers,) = Encoder(tokenizer, room, masked)([Asked(before, choices, after)])
+    (answers,) = PromptTokenizer(tokenizer, room, masked)([Asked(before, choices, after)])
     return answers
 
 
@@ -159,14 +159,14 @@ def test_a_decoder_begins_a_text_and_leaves_its_end_open(bpe, wordpiece, gpt2_li
     for tokenizer in (bpe, wordpiece):
         begin = (tokenizer.cls_token_id,)
         for one in (tokenizer, decoder_tokenizer(tokenizer)):
-            assert Encoder(one, 64, masked=False).frame == (begin, ())
+            assert PromptTokenizer(one, 64, masked=False).frame == (begin, ())
             (made,) = encoded(one, "the old ", "house")
             assert made.ids[:1] == begin
             assert tokenizer.sep_token_id not in made.ids
             assert made.end == len(made.ids)
             plain = tokenizer("the old house", add_special_tokens=False).input_ids
             assert list(made.ids[1:]) == plain
-    assert Encoder(gpt2_like, 64, masked=False).frame == ((), ())
+    assert PromptTokenizer(gpt2_like, 64, masked=False).frame == ((), ())
     longer = copy.deepcopy(wordpiece)
     marks = [(token, longer.convert_tokens_to_ids(token)) for token in ("[CLS]", "[MASK]")]
     longer.backend_tokenizer.post_processor = processors.TemplateProcessing("[CLS] [MASK] $A", special_tokens=marks)
@@ -180,7 +180,7 @@ def test_an_encoder_keeps_its_frame(bpe, wordpiece):
     """And the answer may stand in the middle: nothing behind it is scored but what one token has of both."""
     for tokenizer in (bpe, wordpiece):
         frame = (tokenizer.cls_token_id,), (tokenizer.sep_token_id,)
-        assert Encoder(tokenizer, 64, masked=True).frame == frame
+        assert PromptTokenizer(tokenizer, 64, masked=True).frame == frame
         made = encoded(tokenizer, "the old ", "house", "green garden", after=" near the river.", masked=True)
         for one, answer in zip(made, ("house", "green garden"), strict=True):
             assert list(one.ids) == tokenizer(f"the old {answer} near the river.").input_ids
@@ -221,8 +221,8 @@ def test_the_frame_has_no_padding(bpe, wordpiece):
             padding.backend_tokenizer.enable_padding(direction=side, length=12, pad_id=padding.pad_token_id)
             padding.backend_tokenizer.enable_truncation(2)
             frame = (tokenizer.cls_token_id,), (tokenizer.sep_token_id,)
-            assert Encoder(padding, 64, masked=True).frame == frame
-            assert Encoder(padding, 64, masked=False).frame == (frame[0], ())
+            assert PromptTokenizer(padding, 64, masked=True).frame == frame
+            assert PromptTokenizer(padding, 64, masked=False).frame == (frame[0], ())
 
 
 @pytest.mark.parametrize("masked", [False, True])
@@ -241,28 +241,28 @@ def test_many_texts_are_told_apart(wordpiece, monkeypatch):
     """Texts that are tokenized in parts come out as they would alone, in their order."""
     monkeypatch.setattr("hfrep.evaluation.prompting.encoding.AT_ONCE", 2)
     asked = [Asked(f"{text} ", ("house", "garden")[: 1 + number % 2]) for number, text in enumerate(sentences(5, 0))]
-    encoder = Encoder(wordpiece, 64, masked=False)
-    assert list(encoder(asked)) == [next(encoder([one])) for one in asked]
+    prompt_tokenizer = PromptTokenizer(wordpiece, 64, masked=False)
+    assert list(prompt_tokenizer(asked)) == [next(prompt_tokenizer([one])) for one in asked]
 
 
 def test_room_and_side_are_the_models(bpe, wordpiece):
     """The fewer of the model's positions and the tokenizer's length; a decoder is not given the last token."""
     for name, masked in (("gpt2-micro", False), ("bert-micro", True)):
-        encoder = Encoder.of(micro(name, wordpiece), wordpiece)
-        assert encoder == Encoder(wordpiece, 512, masked)
-        assert encoder.with_room_for(12) == Encoder(wordpiece, 512, masked, writes=12)
+        prompt_tokenizer = PromptTokenizer.of(micro(name, wordpiece), wordpiece)
+        assert prompt_tokenizer == PromptTokenizer(wordpiece, 512, masked)
+        assert prompt_tokenizer.with_room_for(12) == PromptTokenizer(wordpiece, 512, masked, writes=12)
         (made,) = encoded(wordpiece, "the old ", "house", masked=masked)
-        assert encoder.length(made) == len(made.ids) - (not masked)
+        assert prompt_tokenizer.length(made) == len(made.ids) - (not masked)
     short = copy.deepcopy(bpe)
     short.model_max_length = 20
-    assert Encoder.of(micro("gpt2-micro", bpe), short).room == 20
+    assert PromptTokenizer.of(micro("gpt2-micro", bpe), short).room == 20
 
 
-def brute_force(encoder, prompt, asked, numbers, texts):
+def brute_force(prompt_tokenizer, prompt, asked, numbers, texts):
     """Answers and number of dropped demonstrations, the oldest left out one by one until it fits."""
     for dropped in range(len(numbers) + 1):
-        (answers,) = encoder([asked.behind([texts[number] for number in numbers[dropped:]], prompt)])
-        if max(map(encoder.length, answers)) <= encoder.room:
+        (answers,) = prompt_tokenizer([asked.behind([texts[number] for number in numbers[dropped:]], prompt)])
+        if max(map(prompt_tokenizer.length, answers)) <= prompt_tokenizer.room:
             break
     return answers, dropped
 
@@ -276,9 +276,9 @@ def test_as_many_demonstrations_are_dropped_as_needed(separator, masked, tokeniz
     texts = [" ".join(text.split()[: draw.choice((1, 2, 4, 12))]) for text in sentences(40, seed=1)]
     asked = [Asked(f"{' '.join(text.split()[:4])} ", ("house", "small garden")) for text in sentences(30, seed=2)]
     shown = [np.array(draw.sample(range(40), draw.randint(0, 16)), np.int64) for _ in asked]
-    encoder = Encoder(tokenizer, 90, masked)
-    found = fitted(encoder, prompt, asked, shown, texts, "refuse")
-    expected = [brute_force(encoder, prompt, *pair, texts) for pair in zip(asked, shown, strict=True)]
+    prompt_tokenizer = PromptTokenizer(tokenizer, 90, masked)
+    found = fitted(prompt_tokenizer, prompt, asked, shown, texts, "refuse")
+    expected = [brute_force(prompt_tokenizer, prompt, *pair, texts) for pair in zip(asked, shown, strict=True)]
     assert [(one.answers, one.dropped) for one in found] == expected
     assert all(one.cut == 0 for one in found)
     assert {one.dropped == 0 for one in found} == {True, False}
@@ -292,9 +292,9 @@ def test_demonstrations_may_take_more_tokens_together_than_alone():
     asked = [Asked("ddd", ("c",))] * 20
     shown = [np.arange(24)] * 20
     for room in range(4, 24 * 4):
-        encoder = Encoder(tokenizer, room, masked=False)
-        (found,) = fitted(encoder, prompt, asked[:1], shown[:1], texts, "refuse")
-        assert (found.answers, found.dropped) == brute_force(encoder, prompt, asked[0], shown[0], texts)
+        prompt_tokenizer = PromptTokenizer(tokenizer, room, masked=False)
+        (found,) = fitted(prompt_tokenizer, prompt, asked[:1], shown[:1], texts, "refuse")
+        assert (found.answers, found.dropped) == brute_force(prompt_tokenizer, prompt, asked[0], shown[0], texts)
         assert found.group == 0
 
 
@@ -302,7 +302,7 @@ def test_few_texts_are_tokenized_to_find_what_fits(bpe):
     """Not one for each demonstration that is left out: the whole of it, a guess by the parts' lengths, and a step."""
     tokenized = []
 
-    class Counting(Encoder):
+    class Counting(PromptTokenizer):
         def __call__(self, asked):
             tokenized.append(len(asked))
             return super().__call__(asked)
@@ -322,10 +322,10 @@ def test_groups_are_those_of_equal_demonstrations(bpe):
     items = ["near the river", "often", "near the river near the house", "near the river", "a", "b"]
     asked = [Asked(f"{item} ", ("house",)) for item in items]
     shown = [np.array(order, np.int64) for order in orders]
-    whole = fitted(Encoder(bpe, 200, masked=False), prompt_of(), asked, shown, texts, "refuse")
+    whole = fitted(PromptTokenizer(bpe, 200, masked=False), prompt_of(), asked, shown, texts, "refuse")
     assert [one.group for one in whole] == [0, 1, 1, 0, 2, 3]
-    encoder = Encoder(bpe, 30, masked=False)
-    fewer = fitted(encoder, prompt_of(), asked, shown, texts, "refuse")
+    prompt_tokenizer = PromptTokenizer(bpe, 30, masked=False)
+    fewer = fitted(prompt_tokenizer, prompt_of(), asked, shown, texts, "refuse")
     kept = [tuple(order[one.dropped :]) for order, one in zip(orders, fewer, strict=True)]
     assert len(set(kept)) < len(set(map(tuple, orders))) + 1
     for one, its in zip(fewer, kept, strict=True):
@@ -339,10 +339,10 @@ def test_a_model_of_just_the_room_keeps_all(wordpiece):
     shown = [np.array([0, 1])]
     for masked in (False, True):
         longest = max(len(one.ids) for one in encoded(wordpiece, asked[0].behind(texts, prompt_of()).before, "house"))
-        (whole,) = fitted(Encoder(wordpiece, 10**6, masked), prompt_of(), asked, shown, texts, "refuse")
+        (whole,) = fitted(PromptTokenizer(wordpiece, 10**6, masked), prompt_of(), asked, shown, texts, "refuse")
         longest = max(len(one.ids) for one in whole.answers) - (not masked)
         for room, dropped in ((longest, 0), (longest - 1, 1)):
-            (one,) = fitted(Encoder(wordpiece, room, masked), prompt_of(), asked, shown, texts, "refuse")
+            (one,) = fitted(PromptTokenizer(wordpiece, room, masked), prompt_of(), asked, shown, texts, "refuse")
             assert one.dropped == dropped
 
 
@@ -354,30 +354,33 @@ def long_item(masked):
 def test_an_item_too_long_by_itself_is_refused(bpe, masked):
     """Alone or behind demonstrations, with how long it is."""
     asked = [Asked("red ", ("red",)), long_item(masked)]
-    length = max(map(Encoder(bpe, 1, masked).length, encoded(bpe, asked[1].before, *asked[1].choices, masked=masked)))
+    length = max(
+        map(PromptTokenizer(bpe, 1, masked).length, encoded(bpe, asked[1].before, *asked[1].choices, masked=masked))
+    )
     length += masked  # the full stop
     for shown in ([], [0, 1]):
         numbers = [np.array(shown, np.int64)] * 2
         with pytest.raises(DataError) as error:
-            fitted(Encoder(bpe, 20, masked), prompt_of(), asked, numbers, ["a boat", "a house"], "refuse")
+            fitted(PromptTokenizer(bpe, 20, masked), prompt_of(), asked, numbers, ["a boat", "a house"], "refuse")
         assert str(error.value) == (
             "prompt mine: expected items of at most the 20 tokens that the model was made for, without demonstrations, "
-            f"found {length} tokens; leave such items out, shorten the template, or give --long_items cut."
+            f"found {length} tokens in {asked[1].before[:40]!r}…; leave such items out, shorten the template, or give "
+            "--long_items cut."
         )
-        fitted(Encoder(bpe, length, masked), prompt_of(), asked, numbers, ["a boat", "a house"], "refuse")
+        fitted(PromptTokenizer(bpe, length, masked), prompt_of(), asked, numbers, ["a boat", "a house"], "refuse")
 
 
 @pytest.mark.parametrize("masked", [False, True])
 def test_the_beginning_of_a_long_item_is_cut(bpe, masked):
     """Behind the begin token, all choices by as much, which is counted; what is left is the end of the whole text."""
     asked, shown = [Asked("red ", ("red",)), long_item(masked)], [np.array([0, 1])] * 2
-    texts, encoder = ["a boat", "a house"], Encoder(bpe, 24, masked)
-    short, cut = fitted(encoder, prompt_of(), asked, shown, texts, "cut")
+    texts, prompt_tokenizer = ["a boat", "a house"], PromptTokenizer(bpe, 24, masked)
+    short, cut = fitted(prompt_tokenizer, prompt_of(), asked, shown, texts, "cut")
     assert (short.dropped, short.cut) == (0, 0)
     whole = encoded(bpe, asked[1].before, *asked[1].choices, after=asked[1].after, masked=masked)
-    excess = max(map(encoder.length, whole)) - 24
+    excess = max(map(prompt_tokenizer.length, whole)) - 24
     assert (cut.dropped, cut.cut) == (2, excess)
-    assert max(map(encoder.length, cut.answers)) == 24
+    assert max(map(prompt_tokenizer.length, cut.answers)) == 24
     for one, other in zip(cut.answers, whole, strict=True):
         assert one.ids == (bpe.cls_token_id, *other.ids[1 + excess :])
         assert one.ids[one.first : one.end] == other.ids[other.first : other.end]
@@ -391,11 +394,15 @@ def test_a_cut_text_without_begin_token_keeps_something_before_its_answer(gpt2_l
     asked = [long_item(False)]
     answers = encoded(gpt2_like, asked[0].before, *asked[0].choices)
     longest = max(len(one.ids) - one.first for one in answers)
-    (one,) = fitted(Encoder(gpt2_like, longest, masked=False), prompt_of(), asked, [np.array([], int)], [], "cut")
+    (one,) = fitted(
+        PromptTokenizer(gpt2_like, longest, masked=False), prompt_of(), asked, [np.array([], int)], [], "cut"
+    )
     assert [other.first for other in one.answers] == [1, 1]
     assert one.answers[0].ids[0] == answers[0].ids[answers[0].first - 1]
-    with pytest.raises(DataError, match=f"found {len(answers[1].ids) - 1} tokens; shorten the answers"):
-        fitted(Encoder(gpt2_like, longest - 1, masked=False), prompt_of(), asked, [np.array([], int)], [], "cut")
+    with pytest.raises(DataError, match=f"found {len(answers[1].ids) - 1} tokens in .*; shorten the answers"):
+        fitted(
+            PromptTokenizer(gpt2_like, longest - 1, masked=False), prompt_of(), asked, [np.array([], int)], [], "cut"
+        )
 
 
 @pytest.mark.parametrize("masked", [False, True])
@@ -403,13 +410,24 @@ def test_answers_longer_than_the_room_are_refused(bpe, masked):
     """There is nothing left to cut."""
     asked = [Asked("the ", ("red", " ".join(["garden"] * 30)))]
     with pytest.raises(DataError, match=r"at most the 16 tokens that the model was .*; shorten the answers") as error:
-        fitted(Encoder(bpe, 16, masked), prompt_of(), asked, [np.array([], int)], [], "cut")
+        fitted(PromptTokenizer(bpe, 16, masked), prompt_of(), asked, [np.array([], int)], [], "cut")
     assert "\n" not in str(error.value)
 
 
 def test_questions_are_told_their_group(wordpiece):
     """Nothing is dropped and nothing cut where nothing is too long."""
-    encoder = Encoder(wordpiece, 64, masked=True)
+    prompt_tokenizer = PromptTokenizer(wordpiece, 64, masked=True)
     asked = [Asked("the ", ("house",), " of")]
-    (one,) = fitted(encoder, prompt_of(), asked, [np.array([], int)], [], "refuse")
-    assert one == Question(0, next(encoder(asked)))
+    (one,) = fitted(prompt_tokenizer, prompt_of(), asked, [np.array([], int)], [], "refuse")
+    assert one == Question(0, next(prompt_tokenizer(asked)))
+
+
+def test_a_cut_item_keeps_the_instruction(bpe):
+    """What all items share says what is asked; the item's own beginning goes."""
+    prompt = Prompt(**{**vars(prompt_of()), "instruction": "paints the river"})
+    asked = [long_item(False)]
+    (question,) = fitted(PromptTokenizer(bpe, 40, False), prompt, asked, [np.array([], int)], [], "cut")
+    text = bpe.decode(question.answers[0].ids, skip_special_tokens=True)
+    assert text.startswith("paints the river" + prompt.separator)
+    assert question.cut > 0
+    assert text.endswith(asked[0].before[-8:] + asked[0].choices[0])

@@ -52,6 +52,21 @@ class Contamination:
         )
 
 
+def contaminated_items(items: Sequence[Sequence[str]], documents: Iterable[str]) -> Contamination:
+    """The same for items of several texts, none of whose runs goes over into the next: one that is touched is enough.
+
+    Args:
+        items: the texts of each.
+        documents: as for `contaminated`.
+    """
+    found = contaminated([text for texts in items for text in texts], documents)
+    owners = np.repeat(np.arange(len(items)), [len(texts) for texts in items])
+    touched, checked = (
+        np.bincount(owners, weights=flags, minlength=len(items)) > 0 for flags in (found.touched, found.checked)
+    )
+    return Contamination(touched, checked, found.documents)
+
+
 def contaminated(items: Sequence[str], documents: Iterable[str]) -> Contamination:
     """Which of `items` stand in `documents`, wholly or with a run of 13 words.
 

@@ -3,29 +3,31 @@
 import dataclasses
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from hfrep.data.corpus import CorpusSettings, ReadingSettings, open_corpus, open_training_and_validation
+from hfrep.data.corpus import Corpus, CorpusSettings, ReadingSettings, open_corpus, open_training_and_validation
 from hfrep.errors import ConfigError
 
 OF_THE_RUN = "run"
 
 
-def documents(names: Sequence[str], model: str) -> Iterator[str]:
-    """The documents of all corpora in `names`; of ``run`` those that `model`, which lies in a run's folder, read.
+def open_corpora(names: Sequence[str], model: str) -> Callable[[], Iterator[str]]:
+    """What reads all corpora in `names`; of ``run`` what `model`, which lies in a run's folder, was trained on.
 
     Raises:
         ConfigError: there is no such run.
         DataError: a corpus cannot be read.
     """
-    return itertools.chain.from_iterable(
-        _trained_on(Path(model)) if name == OF_THE_RUN else open_corpus(name, ReadingSettings()).documents()
+    corpora = [
+        corpus
         for name in names
-    )
+        for corpus in (_trained_on(Path(model)) if name == OF_THE_RUN else [open_corpus(name, ReadingSettings())])
+    ]
+    return lambda: itertools.chain.from_iterable(corpus.documents() for corpus in corpora)
 
 
-def _trained_on(model: Path) -> Iterator[str]:
+def _trained_on(model: Path) -> list[Corpus]:
     file = model.parent / "run.json"
     try:
         told = json.loads(file.read_text(encoding="utf-8"))["settings"]
@@ -41,4 +43,4 @@ def _trained_on(model: Path) -> Iterator[str]:
             do="name the corpora instead",
         ) from None
     training, _ = open_training_and_validation(settings)
-    return itertools.chain.from_iterable(corpus.documents() for corpus in training)
+    return training

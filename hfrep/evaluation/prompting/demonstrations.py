@@ -49,7 +49,8 @@ class Chooser:
                 do="give one of these",
             )
         self._data, self._how, self._read, self._embed = data, how, read, embed
-        self._vectors: dict[int, NDArray[np.float32]] = {}  # of what is looked through, by seed
+        self._looked_through: dict[int, NDArray[np.float32]] = {}  # vectors, by seed
+        self._asked: dict[tuple[str, ...], NDArray[np.float32]] = {}  # those of items
 
     def __call__(self, items: Sequence[str], shots: int, seed: int) -> list[Integers]:
         """Rows of the pool that each of `items`, texts without answers, is shown: int64 [shots], the oldest first.
@@ -104,7 +105,10 @@ class Chooser:
     def _nearest(self, items: Sequence[str], shots: int, seed: int) -> list[Integers]:
         size = len(self._data.pool)
         looked = np.sort(np.argsort(counter_hash(seed, PURPOSE_SHOWN, np.arange(size)), kind="stable")[:LOOKED_THROUGH])
-        if seed not in self._vectors:
-            self._vectors[seed] = self._embed([self._read(row) for row in looked.tolist()])
-        order = (np.argsort(-(self._vectors[seed] @ vector), kind="stable") for vector in self._embed(items))
+        if seed not in self._looked_through:
+            self._looked_through[seed] = self._embed([self._read(row) for row in looked.tolist()])
+        if tuple(items) not in self._asked:
+            self._asked[tuple(items)] = self._embed(items)
+        vectors = self._asked[tuple(items)]
+        order = (np.argsort(-(self._looked_through[seed] @ vector), kind="stable") for vector in vectors)
         return [self._apart(looked[nearest], shots, text)[::-1] for nearest, text in zip(order, items, strict=True)]

@@ -56,7 +56,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Encoder:
+class PromptTokenizer:
     """Tokenizes for one model.
 
     Attributes:
@@ -72,7 +72,7 @@ class Encoder:
     writes: int = 0
 
     @classmethod
-    def of(cls, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> "Encoder":
+    def of(cls, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> "PromptTokenizer":
         return cls(tokenizer, context_length(model, tokenizer), is_masked(model))
 
     @cached_property
@@ -105,7 +105,7 @@ class Encoder:
             for one in part:
                 yield tuple(self._encoded(one, choice, next(encodings)) for choice in range(len(one.choices)))
 
-    def with_room_for(self, tokens: int) -> "Encoder":
+    def with_room_for(self, tokens: int) -> "PromptTokenizer":
         """The same for answers of so many `tokens` that the model writes."""
         return replace(self, writes=tokens)
 

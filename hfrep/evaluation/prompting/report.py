@@ -2,9 +2,9 @@
 
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -12,10 +12,12 @@ import numpy as np
 from accelerate import Accelerator
 
 from hfrep.data.order import Integers
+from hfrep.errors import ConfigError
 from hfrep.evaluation.grid import Grid
-from hfrep.evaluation.prompting.asking import Asking, Method
+from hfrep.evaluation.interval import wilson
 from hfrep.evaluation.prompting.calibration import Reliability
-from hfrep.evaluation.prompting.contamination import Contamination
+from hfrep.evaluation.prompting.contamination import Contamination, contaminated_items
+from hfrep.evaluation.prompting.outcome import Method, Outcome
 from hfrep.evaluation.prompting.plots import plot_reliability, plot_shots
 from hfrep.evaluation.prompting.settings import PromptingSettings
 from hfrep.evaluation.prompting.study import PromptStudy
@@ -26,6 +28,8 @@ from hfrep.training.checkpoint import one_writer
 from hfrep.training.launch import describe_device
 from hfrep.training.record import Record, RecordSettings, environment
 
+IDENTITY = {"recipe": "fewshot"}
+OUTPUTS = ("results.json", "results.md", "shots.png", "calibration.png", "items.jsonl")
 INTERVALS = "95 % intervals by a bootstrap over items, templates and seeds of demonstrations"
 
 
@@ -34,18 +38,20 @@ class Line:
     """A row of the table: one model on one task, with one number of demonstrations and one method."""
 
     study: PromptStudy
-    asking: Asking
+    outcome: Outcome
     method: Method
     scores: TaskScores
 
     @property
     def estimate(self) -> Estimate:
-        return Estimate(self.scores.mean, *self.scores.interval())
+        return _estimate(self.scores)
 
     @property
     def verdict(self) -> str:
-        """Whether it is more than guessing, as far as its interval goes."""
-        guesses = self.study.guesses()
+        """Whether it is more than guessing, as far as its interval goes; empty where nothing can be guessed."""
+        guesses = self.study.guesses
+        if not guesses:
+            return ""
         beaten = [name for name, value in guesses.items() if self.estimate.low > value]
         if len(beaten) == len(guesses):
             return "better"
@@ -73,26 +79,30 @@ class Report:
         with one_writer(self.folder) if self.accelerator.is_main_process else nullcontext():
             self.say(f"device     {describe_device(self.accelerator)}")
             if self.accelerator.is_main_process:
+                self._begin()
                 self.record.write_run(self._description())
                 self._items.write_text("", encoding="utf-8")
             self.accelerator.wait_for_everyone()
             yield
 
-    def add(self, study: PromptStudy, asking: Asking) -> None:
+    def add(self, study: PromptStudy, outcome: Outcome) -> None:
         """Take answers in, and write them down item by item."""
-        self.lines += [Line(study, asking, method, asking.scores(method)) for method in study.methods]
         if self.accelerator.is_main_process:
             with open(self._items, "a", encoding="utf-8") as file:
-                file.writelines(json.dumps(record) + "\n" for record in asking.records(study.methods))
+                file.writelines(json.dumps(record) + "\n" for record in outcome.records(study.methods))
+        outcome = outcome.without_texts()
+        self.lines += [Line(study, outcome, method, outcome.scores(method)) for method in study.methods]
 
-    def add_contamination(self, study: PromptStudy, found: Contamination) -> None:
-        """Take in which items of a task stand in what the model was trained on."""
-        self.contamination[_key(study)] = found, np.flatnonzero(~found.touched)
+    def finish(self, corpora: Mapping[str, Callable[[], Iterator[str]]]) -> None:
+        """Print the table, and write ``results.json``, ``results.md``, ``shots.png`` and ``calibration.png``.
 
-    def finish(self) -> None:
-        """Print the table, and write ``results.json``, ``results.md``, ``shots.png`` and ``calibration.png``."""
+        Args:
+            corpora: what reads the documents in which to look for items, by model; none where it was not asked for.
+        """
         if not self.accelerator.is_main_process:
             return
+        for name, documents in corpora.items():
+            self._check_contamination([study for study in self._studies if study.model.name == name], documents())
         grid, notes = self._grid(), [*self._notes()]
         title = f"score in points; {INTERVALS}"
         markdown = [f"{title[0].upper()}{title[1:]}:", "", *grid.markdown(), "", *(f"- {note}" for note in notes)]
@@ -117,7 +127,24 @@ class Report:
         return self.folder / "items.jsonl"
 
     def _description(self) -> dict[str, Any]:
-        return {**environment(), "settings": as_dict(self.groups), "identity": {}}
+        return {**environment(), "settings": as_dict(self.groups), "identity": IDENTITY}
+
+    def _begin(self) -> None:
+        """Refuse the folder of another kind of run, and clear away what an earlier one of this kind left.
+
+        Raises:
+            ConfigError: it is such a folder.
+        """
+        run = self.folder / "run.json"
+        if run.exists() and json.loads(run.read_text(encoding="utf-8"))["identity"] != IDENTITY:
+            raise ConfigError(
+                where=str(self.folder),
+                expected="a folder without a run, or with one of recipes/fewshot.py",
+                found="the run.json of another recipe",
+                do="give another --output_dir",
+            )
+        for name in OUTPUTS:
+            (self.folder / name).unlink(missing_ok=True)
 
     @property
     def _studies(self) -> list[PromptStudy]:
@@ -125,61 +152,75 @@ class Report:
 
     def _grid(self) -> Grid:
         header = ["task", "model", "method", "shots", "score", INTERVAL, "runs", "items", "ECE", "than guessing"]
-        clean = ["without touched", INTERVAL] if self.contamination else []
+        clean = ["without touched", f"its {INTERVAL}"] if self.contamination else []
         rows: list[list[str]] = []
         for study in self._studies:
             for line in [line for line in self.lines if line.study is study]:
-                sure = line.asking.reliability(line.method)
+                sure = line.outcome.reliability(line.method)
                 rows.append(
                     [
                         study.data.prompt.title,
-                        study.asker.name,
+                        study.model.name,
                         str(line.method),
-                        str(line.asking.shots),
+                        str(line.outcome.shots),
                         *_points(line.estimate),
                         str(line.scores.seeds),
-                        f"{len(line.asking.references):,}",
+                        f"{len(line.outcome.references):,}",
                         "" if sure is None else f"{100 * sure.expected_calibration_error:.1f}",
                         line.verdict,
                         *(self._clean(line) if clean else ()),
                     ]
                 )
             if study is [one for one in self._studies if one.data is study.data][-1]:
-                for name, value in study.guesses().items():
+                for name, value in study.guesses.items():
                     blank = [""] * (len(header) + len(clean) - 5)
                     rows.append([study.data.prompt.title, name, "", "", f"{100 * value:.1f}", *blank])
         return Grid([*header, *clean], rows, words=(0, 1, 2, 9))
+
+    def _check_contamination(self, studies: Sequence[PromptStudy], documents: Iterator[str]) -> None:
+        """Which items of one model's tasks stand in `documents`, which are read once for all."""
+        texts = [study.texts() for study in studies]
+        found = contaminated_items([one for items in texts for one in items], documents)
+        ends = np.cumsum([len(items) for items in texts])
+        for study, end, items in zip(studies, ends.tolist(), texts, strict=True):
+            part = slice(end - len(items), end)
+            mine = Contamination(found.touched[part], found.checked[part], found.documents)
+            self.contamination[_key(study)] = mine, np.flatnonzero(~mine.touched)
 
     def _clean(self, line: Line) -> Sequence[str]:
         """The score on the items that do not stand in the corpus."""
         clean = self.contamination[_key(line.study)][1]
         if not len(clean):
             return "", "none left"
-        scores = line.asking.scores(line.method, clean)
-        return _points(Estimate(scores.mean, *scores.interval()))
+        scores = line.outcome.scores(line.method, clean)
+        return _points(_estimate(scores))
 
     def _notes(self) -> Iterator[str]:
         for study in self._studies:
-            yield f"protocol: {study.protocol()}"
+            yield f"protocol: {study.protocol(self.settings.shots, study.methods)}"
+            if study.model.shares is False:
+                yield f"{study.model.name} read each text whole: its class does not share what texts have in common"
             lines = [line for line in self.lines if line.study is study and line.method is study.methods[0]]
             for line in lines:
-                if line.asking.dropped:
+                wanted = line.outcome.shots * len(line.outcome.references) * len(line.outcome.runs)
+                if line.outcome.dropped:
                     yield (
-                        f"{study.data.prompt.title}, {study.asker.name}, {line.asking.shots} shots: "
-                        f"{line.asking.dropped:,} demonstrations did not fit and were dropped, the oldest first"
+                        f"{study.data.prompt.title}, {study.model.name}, {line.outcome.shots} shots: "
+                        f"{line.outcome.dropped:,} of {wanted:,} "
+                        "demonstrations did not fit and were dropped, the oldest first"
                     )
-            if cut := max(line.asking.cut for line in lines):
-                yield f"{study.data.prompt.title}, {study.asker.name}: the beginnings of {cut:,} items were cut off"
+            if cut := max(line.outcome.cut for line in lines):
+                yield f"{study.data.prompt.title}, {study.model.name}: the beginnings of {cut:,} items were cut off"
             if _key(study) in self.contamination:
                 found = self.contamination[_key(study)][0]
-                yield f"contamination: {study.data.prompt.title}, {study.asker.name}: {found}"
+                yield f"contamination: {study.data.prompt.title}, {study.model.name}: {found}"
         for data in {id(study.data): study.data for study in self._studies}.values():
             yield from (f"{data.prompt.title}: {note}" for note in data.notes)
 
     @property
     def _plotted(self) -> list[Line]:
         """Of several models one method each, of one model its calibrations: more curves nobody can tell apart."""
-        models = {line.study.asker.name for line in self.lines}
+        models = {line.study.model.name for line in self.lines}
         first = self.settings.normalization[0]
         return [
             line
@@ -189,56 +230,80 @@ class Report:
 
     def _named(self, line: Line) -> str:
         """The name of a curve: what its model's differs in from the others', and the method where there are several."""
-        name = line.study.asker.name
-        parts = {PurePath(study.asker.name).parts for study in self._studies}
+        name = line.study.model.name
+        parts = {PurePath(study.model.name).parts for study in self._studies}
         if len(parts) > 1:
             common = itertools.takewhile(lambda level: len(set(level)) == 1, zip(*parts, strict=False))
             name = str(PurePath(*PurePath(name).parts[len(list(common)) :]))
-        return name if len(line.study.methods) == 1 else f"{name} ({line.method})"
+        methods = {str(other.method) for other in self._plotted if other.outcome.data.prompt.scored == "choices"}
+        return f"{name} ({line.method})" if len(methods) > 1 and str(line.method) in methods else name
 
     def _curves(self) -> dict[str, tuple[dict[str, dict[int, Estimate]], Mapping[str, float]]]:
         panels: dict[str, tuple[dict[str, dict[int, Estimate]], Mapping[str, float]]] = {}
         for line in self._plotted:
-            curves, _ = panels.setdefault(line.study.data.prompt.title, ({}, line.study.guesses()))
-            curves.setdefault(self._named(line), {})[line.asking.shots] = line.estimate
+            curves, _ = panels.setdefault(line.study.data.prompt.title, ({}, line.study.guesses))
+            curves.setdefault(self._named(line), {})[line.outcome.shots] = line.estimate
         return panels
 
     def _reliable(self) -> dict[str, dict[str, Reliability]]:
         """Of the highest number of demonstrations."""
         panels: dict[str, dict[str, Reliability]] = {}
         for line in self._plotted:
-            found = line.asking.reliability(line.method)
-            if found is not None and line.asking.shots == max(self.settings.shots):
+            found = line.outcome.reliability(line.method)
+            if found is not None and line.outcome.shots == max(self.settings.shots):
                 panels.setdefault(line.study.data.prompt.title, {})[self._named(line)] = found
         return panels
 
+    def _contamination_as_json(self, line: Line) -> dict[str, Any]:
+        if _key(line.study) not in self.contamination:
+            return {}
+        found, clean = self.contamination[_key(line.study)]
+        counts = {"touched_items": int(found.touched.sum()), "checked_items": int(found.checked.sum())}
+        if not len(clean):
+            return counts
+        return counts | {"without_touched": asdict(_estimate(line.outcome.scores(line.method, clean)))}
+
     def _as_json(self, line: Line) -> dict[str, Any]:
-        sure = line.asking.reliability(line.method)
+        sure = line.outcome.reliability(line.method)
         return {
             "task": line.study.data.prompt.name,
-            "model": line.study.asker.name,
+            "model": line.study.model.name,
             "normalization": line.method.normalization,
             "calibration": line.method.calibration,
-            "shots": line.asking.shots,
+            "shots": line.outcome.shots,
             "score": line.estimate.value,
             "low": line.estimate.low,
             "high": line.estimate.high,
             "by_metric": dict(line.scores.by_metric),
             "by_run": [
-                {"template": run.template, "seed": run.seed, "score": score}
-                for run, score in zip(line.asking.runs, line.scores.by_seed.tolist(), strict=True)
+                {
+                    "template": run.template,
+                    "seed": run.seed,
+                    "score": score,
+                    "content_free_nats": None if run.content_free is None else run.content_free.nats.tolist(),
+                }
+                for run, score in zip(line.outcome.runs, line.scores.by_seed.tolist(), strict=True)
             ],
-            "guesses": dict(line.study.guesses()),
-            "items": len(line.asking.references),
-            "dropped_demonstrations": line.asking.dropped,
-            "cut_items": line.asking.cut,
+            "guesses": dict(line.study.guesses),
+            **self._contamination_as_json(line),
+            "items": len(line.outcome.references),
+            "dropped_demonstrations": line.outcome.dropped,
+            "cut_items": line.outcome.cut,
             "expected_calibration_error": None if sure is None else sure.expected_calibration_error,
-            "protocol": line.study.protocol(),
+            "protocol": line.study.protocol([line.outcome.shots], [line.method]),
         }
 
 
+def _estimate(scores: TaskScores) -> Estimate:
+    """With Wilson's interval where the bootstrap has none: all answers right, or all wrong."""
+    low, high = scores.interval()
+    if low == high and scores.metrics == ("accuracy",):
+        low, high = wilson(scores.mean, len(scores.parts[0].references))
+    return Estimate(scores.mean, low, high)
+
+
 def _key(study: PromptStudy) -> str:
-    return f"{study.asker.name} {study.data.prompt.name}"
+    return f"{study.model.name} {study.data.prompt.name}"
 
 
 def _points(estimate: Estimate) -> tuple[str, str]:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from hfrep.errors import ConfigError
 from hfrep.evaluation.prompting.calibration import CALIBRATIONS
 from hfrep.evaluation.prompting.choices import NORMALIZATIONS
-from hfrep.evaluation.prompting.demonstrations import Demonstrations
-from hfrep.evaluation.prompting.encoder import MaskedScoring
+from hfrep.evaluation.prompting.demonstrations import LOOKED_THROUGH, Demonstrations
 from hfrep.evaluation.prompting.fitting import Long
+from hfrep.evaluation.prompting.masked import MaskedScoring
 from hfrep.evaluation.sentences import BATCH_TOKENS
 from hfrep.settings import setting
 
@@ -64,10 +64,18 @@ class PromptingSettings:
                 if value not in known:
                     expected = f"some of {', '.join(known)}"
                     raise ConfigError(where=f"--{name}", expected=expected, found=value, do="correct it")
+        if self.demonstrations == "nearest" and "contextual" in self.calibration:
+            raise ConfigError(
+                where="--calibration",
+                expected="none or batch with --demonstrations nearest, where each item has a prompt of its own",
+                found="contextual",
+                do="leave one of them out",
+            )
         if self.eval_batch_tokens < 1:
             found = str(self.eval_batch_tokens)
             raise ConfigError(where="--eval_batch_tokens", expected="1 or more", found=found, do="raise it")
 
-    def draws(self, shots: int) -> list[int]:
-        """The seeds that make a difference with so many `shots`."""
-        return self.seeds[:1] if shots == 0 or self.demonstrations == "first" else self.seeds
+    def draws(self, shots: int, rows: int) -> list[int]:
+        """The seeds that make a difference with so many `shots` of so many `rows`."""
+        every = self.demonstrations == "first" or (self.demonstrations == "nearest" and rows <= LOOKED_THROUGH)
+        return self.seeds[:1] if shots == 0 or every else self.seeds

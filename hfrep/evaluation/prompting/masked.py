@@ -21,7 +21,7 @@ from hfrep.evaluation.sentences import BATCH_TOKENS, batches, token_scores
 MaskedScoring = Literal["mask", "pseudo_likelihood"]
 
 
-class EncoderScorer:
+class MaskedScorer:
     """Scores questions with one masked `model`, which is put into eval mode.
 
     Args:

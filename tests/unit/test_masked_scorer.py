@@ -10,8 +10,8 @@ from conftest import sentences
 from micros import DECODERS, MICROS, micro
 
 from hfrep.errors import DataError
-from hfrep.evaluation.prompting.encoder import EncoderScorer
-from hfrep.evaluation.prompting.encoding import Encoder, Question
+from hfrep.evaluation.prompting.encoding import PromptTokenizer, Question
+from hfrep.evaluation.prompting.masked import MaskedScorer
 from hfrep.evaluation.prompting.rendering import Asked
 
 MASKED = [name for name in MICROS if name not in DECODERS]
@@ -34,7 +34,7 @@ def model_of(name, tokenizer):
 
 
 def scorer(model, tokenizer, scoring, batch_tokens=10**5):
-    return EncoderScorer(model, tokenizer, Accelerator(cpu=True), scoring=scoring, batch_tokens=batch_tokens)
+    return MaskedScorer(model, tokenizer, Accelerator(cpu=True), scoring=scoring, batch_tokens=batch_tokens)
 
 
 def questions_of(tokenizer, number=6):
@@ -43,7 +43,7 @@ def questions_of(tokenizer, number=6):
     for place, text in enumerate(sentences(number, seed=1)):
         before, after = ((f"{text} It is ", "."), ("The ", f" {text}"), ("", f": {text}"))[place % 3]
         asked.append(Asked(before, CHOICES[: 1 + place % 4], after))
-    return [Question(0, answers) for answers in Encoder(tokenizer, 512, masked=True)(asked)]
+    return [Question(0, answers) for answers in PromptTokenizer(tokenizer, 512, masked=True)(asked)]
 
 
 @torch.no_grad()

@@ -1,7 +1,7 @@
 """What came back when all items of a task were asked: run by run, and what is made of it."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,7 @@ class Run:
         texts: what was written instead; None where the answers are known.
         scores: of choices; None where there are none.
         content_free: the same for inputs without content; None where they were not asked.
+        unconditioned: the choices without their items; none where they were not asked.
     """
 
     template: int
@@ -51,6 +52,7 @@ class Run:
     texts: Sequence[str] | None = None
     scores: ChoiceScores | None = None
     content_free: ChoiceScores | None = None
+    unconditioned: Sequence[Asked] = ()
 
     def log_probabilities(self, method: Method) -> Floats:
         """Of the choices, float64 [n, c]."""
@@ -71,11 +73,14 @@ class Run:
 
 
 @dataclass(frozen=True, eq=False)
-class Asking:
+class Outcome:
     """All runs with one number of demonstrations.
 
     Attributes:
         runs: seeds within templates.
+        references: what predictions are held against, int64 [n].
+        dropped: demonstrations that did not fit, over all runs.
+        cut: items whose beginning was cut off, over all runs.
     """
 
     model: str
@@ -83,6 +88,31 @@ class Asking:
     shots: int
     runs: Sequence[Run]
     references: Integers
+    dropped: int
+    cut: int
+
+    @classmethod
+    def of(cls, model: str, data: PromptData, shots: int, runs: Sequence[Run]) -> "Outcome":
+        """What `runs` gave."""
+        questions = [question for run in runs for question in run.questions]
+        choices = data.prompt.scored == "choices"
+        return cls(
+            model=model,
+            data=data,
+            shots=shots,
+            runs=runs,
+            references=data.items.targets if choices else np.ones(len(data.items), np.int64),
+            dropped=sum(question.dropped for question in questions),
+            cut=sum(question.cut > 0 for question in questions),
+        )
+
+    def without_texts(self) -> "Outcome":
+        """The same without what only `records` tells, which is most of it."""
+        runs = [
+            replace(run, asked=[Asked("", one.choices) for one in run.asked], shown=(), questions=())
+            for run in self.runs
+        ]
+        return replace(self, runs=runs)
 
     def scores(self, method: Method, chosen: Integers | None = None) -> TaskScores:
         """What the model gets, on all items or on some, int64 [m]."""
@@ -98,16 +128,6 @@ class Asking:
             return None
         sure = np.exp(np.concatenate([run.log_probabilities(method) for run in self.runs]))
         return reliability(sure, np.tile(self.references, len(self.runs)), runs=len(self.runs))
-
-    @property
-    def dropped(self) -> int:
-        """Demonstrations that did not fit, over all runs."""
-        return sum(question.dropped for run in self.runs for question in run.questions)
-
-    @property
-    def cut(self) -> int:
-        """Items whose beginning was cut off, over all runs."""
-        return sum(question.cut > 0 for run in self.runs for question in run.questions)
 
     def records(self, methods: Sequence[Method]) -> Iterator[Mapping[str, Any]]:
         """What was asked and answered, item by item: enough for another tool to ask the same."""
@@ -139,5 +159,8 @@ class Asking:
                         "greedy": run.answers.greedy[number][used].tolist(),
                     }
                 if run.scores is not None and run.scores.unconditioned is not None:
-                    record |= {"unconditioned": run.scores.unconditioned[number][used].tolist()}
+                    record |= {
+                        "unconditioned_prompt": run.unconditioned[number].before,
+                        "unconditioned": run.scores.unconditioned[number][used].tolist(),
+                    }
                 yield record | {"prediction": {name: numbers[number] for name, numbers in found.items()}}

@@ -58,7 +58,7 @@ class _Branches(NamedTuple):
         return len(self.common) + sum(map(len, self.rests))
 
 
-class DecoderScorer:
+class CausalScorer:
     """Scores questions with one causal `model`, which is put into eval mode.
 
     Args:
@@ -98,6 +98,8 @@ class DecoderScorer:
             with torch.inference_mode(), closing(SparseHead(self._model)) as head:
                 for answers in tried:
                     shared |= self._score(head, [answers], self._shared(answers) // 2)
+        except torch.OutOfMemoryError:
+            raise
         except (TypeError, ValueError, RuntimeError, IndexError):  # a class that takes no such masks or caches
             return False
         return all(

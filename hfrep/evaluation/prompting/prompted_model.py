@@ -11,17 +11,17 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from hfrep.data.tokenizer import encode_documents
 from hfrep.errors import ConfigError
 from hfrep.evaluation.prompting.answers import Answers
-from hfrep.evaluation.prompting.decoder import DecoderScorer
-from hfrep.evaluation.prompting.encoder import EncoderScorer, MaskedScoring
-from hfrep.evaluation.prompting.encoding import Encoder, Question
+from hfrep.evaluation.prompting.causal import CausalScorer
+from hfrep.evaluation.prompting.encoding import PromptTokenizer, Question
 from hfrep.evaluation.prompting.generated import written
+from hfrep.evaluation.prompting.masked import MaskedScorer, MaskedScoring
 from hfrep.evaluation.sentences import batches
 from hfrep.models.activations import fuse_activations
 from hfrep.models.isolation import RowInputs
 from hfrep.tasks.prompt import Prompt
 
 
-class Asker:
+class PromptedModel:
     """Puts questions to one model.
 
     Args:
@@ -39,21 +39,24 @@ class Asker:
         masked_scoring: MaskedScoring,
         batch_tokens: int,
     ) -> None:
-        self.name, self.encoder = name, Encoder.of(model, tokenizer)
+        self.name, self.prompt_tokenizer = name, PromptTokenizer.of(model, tokenizer)
         fuse_activations(model)
         self._model, self._tokenizer, self._accelerator = model.eval(), tokenizer, accelerator
         self._batch_tokens = batch_tokens
-        self._score: DecoderScorer | EncoderScorer
-        if self.encoder.masked:
-            self._score = EncoderScorer(
-                model, tokenizer, accelerator, scoring=masked_scoring, batch_tokens=batch_tokens
-            )
+        self._score: CausalScorer | MaskedScorer
+        if self.prompt_tokenizer.masked:
+            self._score = MaskedScorer(model, tokenizer, accelerator, scoring=masked_scoring, batch_tokens=batch_tokens)
         else:
-            self._score = DecoderScorer(model, accelerator, batch_tokens=batch_tokens)
+            self._score = CausalScorer(model, accelerator, batch_tokens=batch_tokens)
 
     def __call__(self, questions: Sequence[Question]) -> Answers:
         """How likely each answer is."""
         return self._score(questions)
+
+    @property
+    def shares(self) -> bool | None:
+        """Whether what texts have in common is read once; None for a masked model, or before the first question."""
+        return self._score.branches if isinstance(self._score, CausalScorer) else None
 
     def require(self, prompt: Prompt) -> None:
         """Refuse a prompt that asks for what the model cannot do.
@@ -62,7 +65,7 @@ class Asker:
             ConfigError: text is to be written, or greedily guessed, by a masked model; or more of it than a causal one
                 has room for.
         """
-        if self.encoder.masked and prompt.scored != "choices":
+        if self.prompt_tokenizer.masked and prompt.scored != "choices":
             raise ConfigError(
                 where=f"prompt {prompt.name}",
                 expected="a causal language model, since its answers are written",
@@ -70,10 +73,11 @@ class Asker:
                 do="leave the prompt or the model out",
             )
 
-        if prompt.scored == "generated" and prompt.max_new_tokens >= self.encoder.room:
+        room = self.prompt_tokenizer.room
+        if prompt.scored == "generated" and prompt.max_new_tokens >= room:
             raise ConfigError(
                 where=f"prompt {prompt.name}",
-                expected=f"fewer max_new_tokens than the {self.encoder.room} tokens that {self.name} was made for",
+                expected=f"fewer max_new_tokens than the {room} tokens that {self.name} was made for",
                 found=str(prompt.max_new_tokens),
                 do="lower it",
             )
@@ -86,10 +90,10 @@ class Asker:
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Mean vectors of the last layer, of length 1: float32 [n, H]. Of a text that is too long its end counts."""
-        begin, end = self.encoder.frame
-        room = self.encoder.room - len(begin) - len(end)
+        begin, end = self.prompt_tokenizer.frame
+        room = self.prompt_tokenizer.room - len(begin) - len(end)
         encodings = encode_documents(self._tokenizer, texts)
-        ids = [(*begin, *one.ids[-room:], *end) or self.encoder.begin() for one in encodings]
+        ids = [(*begin, *one.ids[-room:], *end) or self.prompt_tokenizer.begin() for one in encodings]
         row_inputs = RowInputs.of(self._model, "join")
         vectors = np.zeros((len(texts), 0), np.float32)
         with torch.inference_mode():

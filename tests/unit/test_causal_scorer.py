@@ -8,8 +8,8 @@ from conftest import sentences
 from micros import DECODERS, micro
 
 from hfrep.data.decoder_tokenizer import decoder_tokenizer
-from hfrep.evaluation.prompting.decoder import DecoderScorer
-from hfrep.evaluation.prompting.encoding import Encoder
+from hfrep.evaluation.prompting.causal import CausalScorer
+from hfrep.evaluation.prompting.encoding import PromptTokenizer
 from hfrep.evaluation.prompting.fitting import fitted
 from hfrep.evaluation.prompting.rendering import Asked
 from hfrep.models.activations import fuse_activations
@@ -40,8 +40,8 @@ def questions(tokenizer, model, *, shown=SHOWN, number=10, choices=("old", "the 
         Asked(f"{text[: 20 + 3 * place]} ", choices[: 2 + place % 2])
         for place, text in enumerate(sentences(number, seed=1))
     ]
-    encoder = Encoder.of(model, tokenizer)
-    return fitted(encoder, PROMPT, asked, [np.arange(len(shown))] * number, shown, "refuse")
+    prompt_tokenizer = PromptTokenizer.of(model, tokenizer)
+    return fitted(prompt_tokenizer, PROMPT, asked, [np.arange(len(shown))] * number, shown, "refuse")
 
 
 def naive(model, answer):
@@ -57,7 +57,7 @@ def naive(model, answer):
 def test_answers_are_as_likely_as_in_their_texts_alone(name, shown, tokenizer):
     model = model_of(name, tokenizer)
     asked = questions(tokenizer, model, shown=shown)
-    scorer = DecoderScorer(model, Accelerator(cpu=True))
+    scorer = CausalScorer(model, Accelerator(cpu=True))
     found = scorer(asked)
     assert scorer.branches, "the class can share what texts have in common"
     for question, nats, greedy in zip(asked, found.nats, found.greedy, strict=True):
@@ -72,7 +72,7 @@ def test_answers_are_as_likely_as_in_their_texts_alone(name, shown, tokenizer):
 def test_results_do_not_hang_on_the_batch_size(tokenizer):
     model = model_of("gpt2-micro", tokenizer)
     asked = questions(tokenizer, model)
-    one, many = (DecoderScorer(model, Accelerator(cpu=True), batch_tokens=size)(asked) for size in (1, 4096))
+    one, many = (CausalScorer(model, Accelerator(cpu=True), batch_tokens=size)(asked) for size in (1, 4096))
     used = np.isfinite(one.nats)
     np.testing.assert_allclose(one.nats[used], many.nats[used], rtol=0, atol=1e-5)
 
@@ -90,7 +90,7 @@ def fed(model, scorer, asked):
 
 def test_demonstrations_go_through_the_model_once_whatever_the_number_of_items(tokenizer):
     model = model_of("gpt2-micro", tokenizer)
-    scorer = DecoderScorer(model, Accelerator(cpu=True), batch_tokens=1)  # no padding
+    scorer = CausalScorer(model, Accelerator(cpu=True), batch_tokens=1)  # no padding
     asked = questions(tokenizer, model)
     scorer(asked[:2])  # the trial is over
     shared = len(tokenizer("\n".join(SHOWN) + "\n")["input_ids"])
@@ -102,12 +102,12 @@ def test_demonstrations_go_through_the_model_once_whatever_the_number_of_items(t
 
 def test_choices_of_one_token_cost_no_more_than_one(tokenizer):
     model = model_of("gpt2-micro", tokenizer)
-    scorer = DecoderScorer(model, Accelerator(cpu=True), batch_tokens=1)
+    scorer = CausalScorer(model, Accelerator(cpu=True), batch_tokens=1)
     letters = [letter for letter in "abcdefgh" if len(tokenizer(letter, add_special_tokens=False)["input_ids"]) == 1]
     assert len(letters) > 3
     asked = {
         number: fitted(
-            Encoder.of(model, tokenizer),
+            PromptTokenizer.of(model, tokenizer),
             PROMPT,
             [Asked("The river (", tuple(letters[:number]))],
             [np.zeros(0, np.int64)],
@@ -122,7 +122,7 @@ def test_choices_of_one_token_cost_no_more_than_one(tokenizer):
 
 def test_the_same_question_is_asked_once(tokenizer):
     model = model_of("gpt2-micro", tokenizer)
-    scorer = DecoderScorer(model, Accelerator(cpu=True), batch_tokens=1)
+    scorer = CausalScorer(model, Accelerator(cpu=True), batch_tokens=1)
     asked = questions(tokenizer, model)
     scorer(asked)
     assert fed(model, scorer, [*asked, *asked]) == fed(model, scorer, asked)
@@ -133,7 +133,7 @@ def test_the_same_question_is_asked_once(tokenizer):
 def test_a_class_that_cannot_share_is_asked_the_plain_way(fault, tokenizer, monkeypatch):
     model = model_of("gpt2-micro", tokenizer)
     asked = questions(tokenizer, model)
-    wanted = DecoderScorer(model, Accelerator(cpu=True))(asked)
+    wanted = CausalScorer(model, Accelerator(cpu=True))(asked)
     forward = type(model.base_model).forward
 
     def faulty(self, *args, past_key_values=None, **kwargs):
@@ -142,7 +142,7 @@ def test_a_class_that_cannot_share_is_asked_the_plain_way(fault, tokenizer, monk
         return forward(self, *args, **kwargs | ({} if past_key_values is None else {"attention_mask": None}))
 
     monkeypatch.setattr(type(model.base_model), "forward", faulty)
-    scorer = DecoderScorer(model, Accelerator(cpu=True))
+    scorer = CausalScorer(model, Accelerator(cpu=True))
     found = scorer(asked)
     assert scorer.branches is False
     used = np.isfinite(wanted.nats)
