@@ -74,7 +74,9 @@ def main() -> None:
     torch.manual_seed(0)
     ours = build_model(settings, tokenizer=tokenizer, sequence_length=LENGTH, auto_class=AutoModelForCausalLM)
     theirs = copy.deepcopy(ours)
-    data = open_items(open_prompt(options.task), ItemSettings(data=options.data, max_items=options.max_items))
+    data = open_items(
+        open_prompt(options.task), ItemSettings(task=[options.task], data=options.data, max_items=options.max_items)
+    )
     print(f"model   {type(ours).__name__}, {ours.num_parameters():,} parameters; {options.threads} threads")
     print(f"items   {len(data.items):,} of {data.prompt.title}, {options.shots} fixed demonstrations", flush=True)
 
