@@ -142,8 +142,8 @@ def compare(data, model, tokenizer, folder):
     settings = PromptingSettings(
         shots=[SHOTS], demonstrations="first", templates=[1], normalization=["sum", "character", "byte"]
     )
-    model = PromptedModel("micro", model, tokenizer, Accelerator(cpu=True), masked_scoring="mask", batch_tokens=2048)
-    study = PromptStudy(model, data, settings)
+    prompted = PromptedModel("micro", model, tokenizer, Accelerator(cpu=True), masked_scoring="mask", batch_tokens=2048)
+    study = PromptStudy(prompted, data, settings)
     outcome = study.ask(SHOTS)
     nats, asked, scores = theirs(data, model, tokenizer, folder)
     alike, differing = 0, 0
