@@ -20,10 +20,10 @@ from hfrep.data.tokenizer import load_tokenizer
 from hfrep.errors import ConfigError, told_in_one_sentence
 from hfrep.evaluation.prompting.corpora import open_corpora
 from hfrep.evaluation.prompting.prompted_model import PromptedModel
-from hfrep.evaluation.prompting.report import Report
 from hfrep.evaluation.prompting.settings import PromptingSettings
 from hfrep.evaluation.prompting.study import PromptStudy
 from hfrep.models.language_model import open_language_model
+from hfrep.reports.prompting import PromptingReport
 from hfrep.settings import parse, setting
 from hfrep.tasks.items import ItemSettings, open_items
 from hfrep.training.launch import ProcessSettings, ThreadSettings, start
@@ -86,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     models, items, prompting, threads = groups
     models.require_default()
     accelerator = start(ProcessSettings(cpu_threads=threads.cpu_threads, mixed_precision="no"), models.output_dir)
-    report = Report(accelerator, groups, Path(models.output_dir))
+    report = PromptingReport(accelerator, groups, Path(models.output_dir))
 
     # All tasks are read and put into words before the first question, so that what is wrong is told at once.
     tasks = [open_items(prompt, items) for prompt in items.prompts()]
@@ -99,6 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if models.dry_run:
         return 0
     with report.writing():
+        report.begin()
         for study in studies:
             for shots in prompting.shots:
                 report.add(study, study.ask(shots))

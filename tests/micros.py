@@ -14,6 +14,15 @@ def auto_class(name):
     return AutoModelForCausalLM if fits(name, AutoModelForCausalLM) else AutoModelForMaskedLM
 
 
+def opinionated(model, factor=3):
+    """`model` with larger matrices: of fresh ones all answers are as likely as each other, and nothing can be told."""
+    with torch.no_grad():
+        for weights in model.parameters():
+            if weights.ndim > 1:
+                weights.mul_(factor)
+    return model
+
+
 def micro(name, tokenizer, *, length=48, seed=0, **settings):
     torch.manual_seed(seed)
     return build_model(

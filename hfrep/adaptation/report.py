@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -23,40 +22,26 @@ from hfrep.evaluation.results import (
     text_table,
 )
 from hfrep.export import prove_reload, unproved
-from hfrep.settings import as_dict
+from hfrep.reports.folder import FolderReport
 from hfrep.tasks.reading import MOST_HELD_OUT
 from hfrep.tasks.submission import write_submission, zip_submission
-from hfrep.training.checkpoint import one_writer
 from hfrep.training.launch import describe_device
-from hfrep.training.record import Record, RecordSettings, environment
 
 INTERVALS = "95 % intervals by a bootstrap over examples and seeds"
 
 
-class Report:
-    """Collects the cells of the table; only the main process prints and writes.
-
-    Args:
-        groups: all settings of the recipe.
-        folder: the recipe's.
-    """
+class Report(FolderReport):
+    """Collects the cells of the table."""
 
     def __init__(self, accelerator: Accelerator, groups: Sequence[Any], folder: Path) -> None:
-        self.accelerator, self.folder, self.groups = accelerator, folder, groups
+        super().__init__(accelerator, groups, folder, {})
         self.protocol: ProtocolSettings = next(one for one in groups if isinstance(one, ProtocolSettings))
-        self.record = Record(accelerator, RecordSettings(), str(folder))
         self.judged: list[tuple[TaskStudy, Judged]] = []
-
-    @contextmanager
-    def writing(self) -> Iterator[None]:
-        """Hold the folder's lock, on the main process, while the recipe writes to it."""
-        with one_writer(self.folder) if self.accelerator.is_main_process else nullcontext():
-            yield
 
     def begin(self, studies: Sequence[TaskStudy], rows: Sequence[Row]) -> None:
         """Say what is going to be done, and make the folder a run's."""
         self.plan(studies, rows)
-        self.record.write_run(self._description())
+        self.describe()
         self.accelerator.wait_for_everyone()
 
     def plan(self, studies: Sequence[TaskStudy], rows: Sequence[Row]) -> None:
@@ -70,11 +55,11 @@ class Report:
             raise ConfigError(
                 where="--task", expected="titles that differ", found=f"two called {min(twice)}", do="rename one"
             )
-        self._say(f"device     {describe_device(self.accelerator)}")
+        self.say(f"device     {describe_device(self.accelerator)}")
         for study in studies:
-            self._say(f"task       {study}")
+            self.say(f"task       {study}")
         seeds = ", ".join(map(str, self.protocol.seeds))
-        self._say(f"rows       {'; '.join(map(str, rows))}; seeds {seeds}")
+        self.say(f"rows       {'; '.join(map(str, rows))}; seeds {seeds}")
 
     @property
     def cells(self) -> list[Cell]:
@@ -86,7 +71,7 @@ class Report:
         cell = judged.cell
         metrics = ", ".join(f"{name} {value:.1%}" for name, value in cell.scores.by_metric.items())
         note = f" ({cell.note}, {cell.minutes:.1f} min a training)" if cell.trained else ""
-        self._say(f"{cell.task}, {cell.row}: {metrics}{note}")
+        self.say(f"{cell.task}, {cell.row}: {metrics}{note}")
 
     def finish(self, studies: Sequence[TaskStudy]) -> None:
         """Print the tables, write ``results.json``, ``.md`` and ``.png``, and prove that what was saved opens."""
@@ -98,21 +83,14 @@ class Report:
         (self.folder / "results.md").write_text(markdown_table(results), encoding="utf-8")
         plot_results(results, self.folder / "results.png")
         lines += self._submissions()
-        self.record.write_run(self._description() | {"result": lines})
-        self._say("\n".join(["", *lines, f"results    {self.folder}/results.json, results.md, results.png"]))
+        self.describe(result=lines)
+        self.say("\n".join(["", *lines, f"results    {self.folder}/results.json, results.md, results.png"]))
         if opened := prove_reload(unproved(self.folder)):
             worst = max(one.difference for one in opened)
-            self._say(
+            self.say(
                 f"reloaded   {len(opened)} folders in a process without hfrep, each by the snippet in its card; logits "
                 f"differ by at most {worst:.1g} of the largest"
             )
-
-    def _say(self, text: str) -> None:
-        if self.accelerator.is_main_process:
-            print(text, flush=True)
-
-    def _description(self) -> dict[str, Any]:
-        return {**environment(), "settings": as_dict(self.groups), "identity": {}}
 
     def _comparisons(self) -> Iterator[Comparison]:
         """Pretrained against random weights, and each two adaptations."""

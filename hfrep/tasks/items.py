@@ -6,7 +6,6 @@ tasks, or the Hub. Labels are matched by name where the source knows their names
 
 import hashlib
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -194,16 +193,13 @@ def _source(prompt: Prompt, settings: ItemSettings) -> Source:
 
 
 def _items(table: Table, prompt: Prompt) -> Items:
-    told = f"{prompt.label} {prompt.answer} {prompt.templates} {prompt.masked_templates}"
-    for name in sorted(prompt.names - set(table.columns)):
-        # Columns that a prompt asks after with `is defined` may be away; all others are looked at here, at once.
-        if not re.search(rf"\b{name} is defined", told):
-            raise DataError(
-                where=f"prompt {prompt.name}",
-                expected=f"fields that {table.where} has ({', '.join(table.columns)})",
-                found=f"{{{{{name}}}}}",
-                do="correct the template, or the columns of the file",
-            )
+    if missing := sorted(prompt.names - prompt.may_lack - set(table.columns)):
+        raise DataError(
+            where=f"prompt {prompt.name}",
+            expected=f"fields that {table.where} has ({', '.join(table.columns)})",
+            found=f"{{{{{missing[0]}}}}}",
+            do="correct the template, or the columns of the file",
+        )
     rows = [dict(zip(table.columns, values, strict=True)) for values in zip(*table.columns.values(), strict=True)]
     for name in sorted(prompt.names & set(table.columns)):
         for number, value in enumerate(table.columns[name], 1):

@@ -36,7 +36,7 @@ from typing import Any, Literal
 
 import jinja2
 import yaml
-from jinja2 import meta
+from jinja2 import meta, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from hfrep.errors import ConfigError, DataError
@@ -151,8 +151,8 @@ class Prompt:
         return hashlib.blake2b(content.encode(), digest_size=4).hexdigest()
 
     @cached_property
-    def names(self) -> frozenset[str]:
-        """The columns that are read."""
+    def sources(self) -> tuple[str, ...]:
+        """All templates, expressions as such too."""
         templates = (*self.templates, *self.masked_templates)
         texts = [template.text for template in templates]
         texts += [self.unconditioned, *(template.unconditioned or "" for template in templates)]
@@ -162,8 +162,22 @@ class Prompt:
                 expressions.append(choices)
             else:
                 texts += choices.values() if isinstance(choices, Mapping) else choices or ()
-        texts += [f"{{{{ {expression} }}}}" for expression in expressions] + [self.answer or ""]
-        return frozenset().union(*(undeclared(text) for text in texts)) - {ANSWER}
+        return (*texts, *(f"{{{{ {expression} }}}}" for expression in expressions), self.answer or "")
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The columns that are read."""
+        return frozenset().union(*map(undeclared, self.sources)) - {ANSWER}
+
+    @property
+    def may_lack(self) -> frozenset[str]:
+        """Those that are asked after with ``is defined``, and so may be away."""
+        return frozenset(
+            test.node.name
+            for source in self.sources
+            for test in _JINJA.parse(source).find_all(nodes.Test)
+            if test.name == "defined" and isinstance(test.node, nodes.Name)
+        )
 
 
 def known_prompts() -> list[str]:
@@ -330,7 +344,8 @@ def _check(where: str, prompt: Prompt) -> None:
         expected = "answer where what is scored is greedy or generated, and choices otherwise"
         raise _wrong(where, expected, f"scored {prompt.scored}, answer {prompt.answer!r}")
     try:
-        prompt.names  # noqa: B018
+        for source in prompt.sources:
+            undeclared(source)
     except jinja2.TemplateError as error:
         raise _wrong(where, "Jinja templates", _one_line(error)) from None
     for key, templates in (("templates", prompt.templates), ("masked_templates", prompt.masked_templates)):

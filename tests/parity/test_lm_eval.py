@@ -15,7 +15,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 from conftest import documents
-from transformers import AutoModelForCausalLM
+from micros import micro, opinionated
 
 from hfrep.data.decoder_tokenizer import decoder_tokenizer
 from hfrep.data.tokenizer import load_tokenizer
@@ -24,11 +24,10 @@ from hfrep.evaluation.prompting.outcome import Method
 from hfrep.evaluation.prompting.prompted_model import PromptedModel
 from hfrep.evaluation.prompting.settings import PromptingSettings
 from hfrep.evaluation.prompting.study import PromptStudy
-from hfrep.models.presets import ModelSettings, build_model
 from hfrep.tasks.items import ItemSettings, open_items
 from hfrep.tasks.prompt import known_prompts, open_prompt, read_prompt
 
-SHOTS, LENGTH, TOLERANCE = 3, 512, 1e-4
+SHOTS, LENGTH, TOLERANCE = 3, 1024, 1e-4
 METRICS = {"acc": "sum", "acc_norm": "character", "acc_bytes": "byte"}
 OPTIONS = """
 templates:
@@ -51,14 +50,7 @@ def tokenizer():
 
 @pytest.fixture(scope="module")
 def model(tokenizer):
-    torch.manual_seed(0)
-    made = build_model(
-        ModelSettings(model="gpt2-micro"), tokenizer=tokenizer, sequence_length=LENGTH, auto_class=AutoModelForCausalLM
-    )
-    with torch.no_grad():
-        for weights in made.parameters():
-            weights.mul_(4)  # else each answer would be as likely as any other, and nothing could be told apart
-    return made.eval()
+    return opinionated(micro("gpt2-micro", tokenizer, length=LENGTH), 2).eval()
 
 
 def own_task(folder: Path, name: str, prompt: str, rows: list[dict]) -> tuple:
@@ -107,17 +99,15 @@ def theirs(data, model, tokenizer, folder):
     """What lm-eval says: for each item its log-likelihoods, and its scores."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import lm_eval
+        from lm_eval import evaluate
         from lm_eval.api.task import ConfigurableTask
         from lm_eval.models.huggingface import HFLM
 
-        found = lm_eval.simple_evaluate(
-            model=HFLM(pretrained=model, tokenizer=tokenizer, batch_size=8, max_length=LENGTH),
-            tasks=[ConfigurableTask(config=lm_eval_task(data, data.prompt.templates[0], folder))],
-            num_fewshot=SHOTS,
-            bootstrap_iters=0,
-            verbosity="ERROR",
-        )
+        task = ConfigurableTask(config=lm_eval_task(data, data.prompt.templates[0], folder))
+        task.set_config("num_fewshot", SHOTS)
+        task.set_fewshot_seed(0)
+        lm = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=8, max_length=LENGTH)
+        found = evaluate(lm, {data.prompt.name: task}, bootstrap_iters=0, verbosity="ERROR")
     samples = sorted(found["samples"][data.prompt.name], key=lambda sample: sample["doc_id"])
     asked = [[(one[0], one[1]) for one in sample["arguments"]] for sample in samples]
     return (
@@ -139,6 +129,7 @@ def whole_text(model, tokenizer, context, continuation):
 
 
 def compare(data, model, tokenizer, folder):
+    """Hold both against each other; returns how far the likelihoods of answers spread, so that there is some to."""
     settings = PromptingSettings(
         shots=[SHOTS], demonstrations="first", templates=[1], normalization=["sum", "character", "byte"]
     )
@@ -147,7 +138,10 @@ def compare(data, model, tokenizer, folder):
     outcome = study.ask(SHOTS)
     nats, asked, scores = theirs(data, model, tokenizer, folder)
     alike, differing = 0, 0
-    for ours, item, texts in zip(outcome.runs[0].answers.nats, nats, asked, strict=True):
+    run = outcome.runs[0]
+    for question, ours, item, texts in zip(run.questions, run.answers.nats, nats, asked, strict=True):
+        if question.dropped:  # where we leave a demonstration out, that tool cuts through the middle of one
+            continue
         for one, other, (context, continuation) in zip(ours, item, texts, strict=True):
             alone = tokenizer(context)["input_ids"]
             if tokenizer(context + continuation)["input_ids"][: len(alone)] == alone:
@@ -157,10 +151,11 @@ def compare(data, model, tokenizer, folder):
                 assert one == pytest.approx(whole_text(model, tokenizer, context, continuation), abs=TOLERANCE)
                 differing += 1
     assert alike >= 0.95 * (alike + differing), f"{differing} of {alike + differing} texts are tokenized otherwise"
-    if not differing:
+    if not differing and not outcome.dropped:
         for metric, normalization in METRICS.items() if data.prompt.scored == "choices" else [("acc", "")]:
             method = Method(normalization, "none") if normalization else study.methods[0]
-            assert outcome.scores(method).mean == pytest.approx(scores[f"{metric},none"], abs=1e-12)
+            right = np.mean(run.predictions(method) == outcome.references)
+            assert right == pytest.approx(scores[f"{metric},none"], abs=1e-12)
     return np.std(nats)
 
 
@@ -170,13 +165,11 @@ def test_log_likelihoods_and_accuracies_are_those_of_lm_eval(shape, model, token
     assert spread > 0.1, "answers differ in how likely they are, so that there is something to get wrong"
 
 
-if "HFREP_DATA" in os.environ:
+FOLDERS = os.environ.get("HFREP_DATA", "").split(":")
+if PUBLIC := [name for name in known_prompts() if any((Path(folder) / name).is_dir() for folder in FOLDERS)]:
 
     @pytest.mark.slow
-    @pytest.mark.parametrize("name", known_prompts())
+    @pytest.mark.parametrize("name", PUBLIC)
     def test_it_holds_on_the_public_tasks(name, model, tokenizer, tmp_path):
-        prompt = open_prompt(name)
-        folders = os.environ["HFREP_DATA"].split(":")
-        if any((Path(folder) / name).is_dir() for folder in folders):
-            settings = ItemSettings(task=[name], data=folders, max_items=80)
-            compare(open_items(prompt, settings), model, tokenizer, tmp_path)
+        data = open_items(open_prompt(name), ItemSettings(task=[name], data=FOLDERS, max_items=40))
+        assert compare(data, model, tokenizer, tmp_path) > 0.1

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import RECIPES, recipe
-from micros import micro
+from micros import micro, opinionated
 from tasks_on_disk import write_model, write_task
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -50,10 +50,7 @@ def given(wordpiece, bpe, tmp_path_factory):
     folder = tmp_path_factory.mktemp("given")
     for name, seed in (("gpt", 0), ("other", 1)):
         tokenizer = decoder_tokenizer(bpe)
-        made = micro("gpt2-micro", tokenizer, length=256, seed=seed)
-        with torch.no_grad():
-            for weights in made.parameters():
-                weights.mul_(3)
+        made = opinionated(micro("gpt2-micro", tokenizer, length=256, seed=seed))
         made.save_pretrained(folder / name)
         tokenizer.save_pretrained(folder / name)
     write_model(folder / "bert", wordpiece)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 from conftest import sentences
-from micros import DECODERS, micro
+from micros import DECODERS, micro, opinionated
 
 from hfrep.data.decoder_tokenizer import decoder_tokenizer
 from hfrep.evaluation.prompting.causal import CausalScorer
@@ -28,11 +28,7 @@ def tokenizer(bpe):
 
 
 def model_of(name, tokenizer):
-    made = micro(name, tokenizer, length=LENGTH)
-    with torch.no_grad():
-        for weights in made.parameters():
-            weights.mul_(3)  # else all answers are as likely as each other
-    return made.eval()
+    return opinionated(micro(name, tokenizer, length=LENGTH)).eval()
 
 
 def questions(tokenizer, model, *, shown=SHOWN, number=10, choices=("old", "the green river", "a small house near")):

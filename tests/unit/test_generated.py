@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 from accelerate import Accelerator
-from micros import DECODERS, micro
+from micros import DECODERS, micro, opinionated
 
 from hfrep.data.decoder_tokenizer import decoder_tokenizer
 from hfrep.errors import ConfigError
@@ -47,12 +47,7 @@ def prompt_of(**fields):
 
 def model_of(name, tokenizer):
     """Fresh weights, large enough that what is written hangs on what stands before."""
-    model = micro(name, tokenizer, seed=2, dropout=0.3)
-    with torch.no_grad():
-        for weights in model.parameters():
-            if weights.ndim > 1:
-                weights.mul_(6)
-    return model
+    return opinionated(micro(name, tokenizer, seed=2, dropout=0.3), 6)
 
 
 def questions_of(tokenizer, contexts=CONTEXTS):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 from conftest import sentences
-from micros import DECODERS, MICROS, micro
+from micros import DECODERS, MICROS, micro, opinionated
 
 from hfrep.errors import DataError
 from hfrep.evaluation.prompting.encoding import PromptTokenizer, Question
@@ -25,12 +25,7 @@ def tokenizer(request):
 
 
 def model_of(name, tokenizer):
-    model = micro(name, tokenizer)
-    with torch.no_grad():
-        for weights in model.parameters():  # fresh ones say nearly the same of every answer
-            if weights.ndim > 1:
-                weights.mul_(4)
-    return model
+    return opinionated(micro(name, tokenizer), 4)
 
 
 def scorer(model, tokenizer, scoring, batch_tokens=10**5):

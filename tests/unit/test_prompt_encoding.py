@@ -209,7 +209,7 @@ def test_something_stands_before_the_first_scored_token(bpe, gpt2_like):
     tokenizer = by_hand(("a", "b"), eos_token="</s>")
     (made,) = encoded(tokenizer, "a", "b")  # whose only token begins the text
     assert tokenizer.convert_ids_to_tokens(made.ids) == ["</s>", "ab"]
-    with pytest.raises(DataError, match="expected a bos, cls or eos token, behind which a text without context is sco"):
+    with pytest.raises(DataError, match=r"expected an eos \(or sep\) token, which ends a document, found none"):
         encoded(by_hand(), "", "b")
 
 

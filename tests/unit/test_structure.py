@@ -15,7 +15,7 @@ LAYERS = [
     {"errors", "settings", "network"},
     {"data", "models"},
     {"tasks", "objectives"},
-    {"training", "adaptation", "evaluation", "export", "card"},
+    {"training", "adaptation", "evaluation", "export", "card", "reports"},
     {"hub", "publish"},
 ]
 
@@ -51,10 +51,10 @@ def test_imports_point_one_way():
             continue
         later = [other for other in imported(path) if level[other] > level[part]]
         assert not later, f"{path} imports {later}"
-    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "hfrep" / "training").glob("*.py")]
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "hfrep" / "training").rglob("*.py")]
     known = {name for source in sources for name in re.findall(r"hfrep\.objectives\.(\w+)", source)}
     assert known == {"base"}
-    together = [path for path in (ROOT / "hfrep" / "evaluation").glob("*.py") if "training" in imported(path)]
+    together = [path for path in (ROOT / "hfrep" / "evaluation").rglob("*.py") if "training" in imported(path)]
     assert not together
 
 

@@ -20,7 +20,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
-from accelerate.utils import gather_object
 from numpy.typing import NDArray
 from torch import Tensor
 from transformers import Cache, PreTrainedModel
@@ -30,6 +29,7 @@ from hfrep.data.order import Integers
 from hfrep.evaluation.continuations import score_continuations
 from hfrep.evaluation.prompting.answers import Answers, Found
 from hfrep.evaluation.prompting.encoding import Encoded, Question, Tokens
+from hfrep.evaluation.prompting.sharing import shared
 from hfrep.evaluation.sentences import BATCH_TOKENS, batches
 from hfrep.models.isolation import RowInputs, admit_row_masks
 from hfrep.models.sparse_head import SparseHead
@@ -80,44 +80,38 @@ class CausalScorer:
         different = {question.answers: question.group for question in questions}
         if self.branches is None:
             self.branches = self._agrees(list(different)[:TRIED])
-        mine = list(different.items())[self._accelerator.process_index :: self._accelerator.num_processes]
         if self.branches:
-            found = self._branching(mine)
+            found = shared(list(different.items()), self._accelerator, self._branching)
         else:
-            found = self._plain([answer for answers, _ in mine for answer in answers])
-        together: dict[Encoded, Found] = {}
-        for part in gather_object([found]):
-            together |= part
-        return Answers.of(questions, together)
+            answers = list(dict.fromkeys(answer for question in different for answer in question))
+            found = shared(answers, self._accelerator, self._plain)
+        return Answers.of(questions, found)
 
     def _agrees(self, tried: Sequence[tuple[Encoded, ...]]) -> bool:
         """Whether questions come out alike both ways, with half of what the answers of each share kept from before."""
         plain = self._plain([answer for answers in tried for answer in answers])
-        shared: dict[Encoded, Found] = {}
+        branching: dict[Encoded, Found] = {}
         try:
             with torch.inference_mode(), closing(SparseHead(self._model)) as head:
                 for answers in tried:
-                    shared |= self._score(head, [answers], self._shared(answers) // 2)
+                    branching |= self._score(head, [answers], self._shared(answers) // 2)
         except torch.OutOfMemoryError:
             raise
         except (TypeError, ValueError, RuntimeError, IndexError):  # a class that takes no such masks or caches
             return False
         return all(
-            abs(shared[answer][0] - nats) <= TOLERANCE * max(1.0, abs(nats)) for answer, (nats, _) in plain.items()
+            abs(branching[answer][0] - nats) <= TOLERANCE * max(1.0, abs(nats)) for answer, (nats, _) in plain.items()
         )
 
     def _plain(self, answers: Sequence[Encoded]) -> dict[Encoded, Found]:
         """Each text whole, by itself."""
-        if not answers:
-            return {}
-        different = list(dict.fromkeys(answers))
         scores = score_continuations(
             self._model,
-            [answer.ids for answer in different],
-            [answer.end - answer.first for answer in different],
+            [answer.ids for answer in answers],
+            [answer.end - answer.first for answer in answers],
             batch_tokens=self._batch_tokens,
         )
-        return dict(zip(different, zip(scores.nats.tolist(), scores.greedy.tolist(), strict=True), strict=True))
+        return dict(zip(answers, zip(scores.nats.tolist(), scores.greedy.tolist(), strict=True), strict=True))
 
     def _branching(self, questions: Sequence[tuple[tuple[Encoded, ...], int]]) -> dict[Encoded, Found]:
         by_group: dict[int, list[tuple[Encoded, ...]]] = {}

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from hfrep.data.decoder_tokenizer import decoder_tokenizer
 from hfrep.data.tokenizer import encode_documents
 from hfrep.errors import DataError
-from hfrep.evaluation.likelihood import begin_token_id
 from hfrep.evaluation.prompting.rendering import Asked
 from hfrep.models.language_model import context_length, is_masked
 
@@ -117,27 +117,19 @@ class PromptTokenizer:
         """Tokens that the model is given for it: a decoder not the last one, behind which nothing is predicted."""
         return len(encoded.ids) - (not self.masked)
 
+    @cached_property
     def begin(self) -> Tokens:
         """What stands for a context where there is none and the tokenizer begins no text by itself.
 
         Raises:
             DataError: the tokenizer has nothing for it.
         """
-        begin = begin_token_id(self.tokenizer)
-        begin = self.tokenizer.eos_token_id if begin is None else begin
-        if begin is None:
-            raise DataError(
-                where=f"tokenizer {self.tokenizer.name_or_path}",
-                expected="a bos, cls or eos token, behind which a text without context is scored",
-                found="none",
-                do="add one with add_special_tokens, or give the prompt an instruction",
-            )
-        return (begin,)
+        return (decoder_tokenizer(self.tokenizer).bos_token_id,)
 
     def _contexts(self, asked: Sequence[Asked]) -> Iterator[tuple[Encoded, ...]]:
         begin = self.frame[0]
         for encoding in encode_documents(self.tokenizer, [one.before.rstrip() for one in asked]):
-            ids = (*begin, *encoding.ids) or self.begin()
+            ids = (*begin, *encoding.ids) or self.begin
             yield (Encoded(ids, len(ids), len(ids)),)
 
     def _encoded(self, asked: Asked, choice: int, encoding: Any) -> Encoded:
@@ -152,7 +144,7 @@ class PromptTokenizer:
             )
         begin, end = self.frame
         if first == 0 and not begin and not self.masked:  # something must stand before the first token that is scored
-            begin = self.begin()
+            begin = self.begin
         return Encoded((*begin, *encoding.ids, *end), first + len(begin), last + len(begin))
 
     def _touching(self, encoding: Any, begins: int, ends: int) -> tuple[int, int]:

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, StoppingCriteria
 
 from hfrep.data.decoder_tokenizer import decoder_tokenizer
-from hfrep.evaluation.prompting.encoding import Question
+from hfrep.evaluation.prompting.encoding import Question, Tokens
+from hfrep.evaluation.prompting.sharing import shared
 from hfrep.evaluation.sentences import BATCH_TOKENS, batches
 from hfrep.tasks.prompt import Prompt
 
@@ -28,31 +28,33 @@ def written(
     """What `model`, put into eval mode, writes in the place of the answer of each question, without blanks around it.
 
     It ends before the first of the prompt's stop strings, or where the model ends the text, or after the prompt's
-    `max_new_tokens`. What is the same on every process is done on one of them.
+    `max_new_tokens`. The same question is asked once, on one of the processes.
     """
     tokenizer, end = decoder_tokenizer(tokenizer), model.generation_config.eos_token_id
-    given = [question.answers[0].ids for question in questions]
-    mine = np.arange(accelerator.process_index, len(given), accelerator.num_processes)
-    lengths = np.array([len(given[number]) + prompt.max_new_tokens for number in mine], np.int64)
-    texts: dict[int, str] = {}
-    with torch.inference_mode():
+    model.eval()
+
+    def write(given: Sequence[Tokens]) -> dict[Tokens, str]:
+        lengths = np.array([len(ids) + prompt.max_new_tokens for ids in given], np.int64)
+        texts: dict[Tokens, str] = {}
         for chosen in batches(lengths, batch_tokens):
-            numbers = mine[chosen].tolist()
-            batch = tokenizer.pad({"input_ids": [list(given[number]) for number in numbers]}, return_tensors="pt")
-            ids = model.eval().generate(
+            batch = tokenizer.pad({"input_ids": [list(given[number]) for number in chosen]}, return_tensors="pt")
+            length = batch["input_ids"].shape[1]
+            rows = model.generate(
                 **batch.to(model.device),
                 do_sample=False,
                 max_new_tokens=prompt.max_new_tokens,
                 pad_token_id=tokenizer.pad_token_id,
                 eos_token_id=tokenizer.eos_token_id if end is None else end,
-                stopping_criteria=[_Stop(tokenizer, batch["input_ids"].shape[1], prompt.stop)],
+                stopping_criteria=[_Stop(tokenizer, length, prompt.stop)],
             )
-            for number, row in zip(numbers, ids.tolist(), strict=True):
-                texts[number] = _answer(tokenizer, row[batch["input_ids"].shape[1] :], prompt.stop)
-    together: dict[int, str] = {}
-    for part in gather_object([texts]):
-        together |= part
-    return [together[number] for number in range(len(questions))]
+            for number, row in zip(chosen, rows.tolist(), strict=True):
+                texts[given[number]] = _answer(tokenizer, row[length:], prompt.stop)
+        return texts
+
+    given = [question.answers[0].ids for question in questions]
+    with torch.inference_mode():
+        texts = shared(list(dict.fromkeys(given)), accelerator, write)
+    return [texts[ids] for ids in given]
 
 
 class _Stop(StoppingCriteria):

@@ -5,12 +5,12 @@ Demonstrations are the first ones there; give ``--demonstrations first`` and one
 """
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hfrep.evaluation.prompting.rendering import ask
 from hfrep.tasks.items import PromptData
-from hfrep.tasks.prompt import Template
+from hfrep.tasks.prompt import Row, Template
 
 TARGET = "target"  # the column of the number of the right choice
 PLACE = " {{answer}}"
@@ -49,17 +49,12 @@ def lm_eval_task(data: PromptData, template: Template, folder: Path) -> dict[str
             | {"output_type": "loglikelihood", "doc_to_target": answer, "target_delimiter": ""}
             | _measured("acc")
         )
-    choices = {"output_type": "multiple_choice", "doc_to_target": TARGET, "doc_to_choice": _choices(data, template)}
+
+    def choices_of(row: Row) -> list[str]:
+        return list(ask(prompt, template, row).choices)
+
+    choices = {"output_type": "multiple_choice", "doc_to_target": TARGET, "doc_to_choice": choices_of}
     return config | choices | _measured("acc", "acc_norm", "acc_bytes")
-
-
-def _choices(data: PromptData, template: Template) -> list[str] | str:
-    choices = template.choices
-    if isinstance(choices, Mapping):
-        return [choices[label] for label in data.prompt.labels or ()]
-    if isinstance(choices, tuple):  # templates of one field each
-        return "{{[" + ", ".join(choice.strip("{} ") for choice in choices) + "]}}"
-    return f"{{{{{choices}}}}}"
 
 
 def _measured(*metrics: str) -> dict[str, Any]:

@@ -10,11 +10,11 @@ from typing import Literal
 
 import numpy as np
 from accelerate import Accelerator
-from accelerate.utils import gather_object
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from hfrep.evaluation.prompting.answers import Answers, Found
 from hfrep.evaluation.prompting.encoding import Encoded, Question
+from hfrep.evaluation.prompting.sharing import shared
 from hfrep.evaluation.pseudo_likelihood import special_ids
 from hfrep.evaluation.sentences import BATCH_TOKENS, batches, token_scores
 
@@ -46,11 +46,7 @@ class MaskedScorer:
     def __call__(self, questions: Sequence[Question]) -> Answers:
         """How likely each answer is, on every process; each different one is scored once, on one of them."""
         different = list(dict.fromkeys(answer for question in questions for answer in question.answers))
-        mine = different[self._accelerator.process_index :: self._accelerator.num_processes]
-        found: dict[Encoded, Found] = {}
-        for part in gather_object([self._scored(mine)]):
-            found |= part
-        return Answers.of(questions, found)
+        return Answers.of(questions, shared(different, self._accelerator, self._scored))
 
     def _scored(self, answers: Sequence[Encoded]) -> dict[Encoded, Found]:
         # A copy of the text for each set of its tokens that is masked at once, and the answer it is of.

@@ -93,7 +93,7 @@ class PromptedModel:
         begin, end = self.prompt_tokenizer.frame
         room = self.prompt_tokenizer.room - len(begin) - len(end)
         encodings = encode_documents(self._tokenizer, texts)
-        ids = [(*begin, *one.ids[-room:], *end) or self.prompt_tokenizer.begin() for one in encodings]
+        ids = [(*begin, *one.ids[-room:], *end) or self.prompt_tokenizer.begin for one in encodings]
         row_inputs = RowInputs.of(self._model, "join")
         vectors = np.zeros((len(texts), 0), np.float32)
         with torch.inference_mode():

@@ -3,7 +3,6 @@
 import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
 from typing import Any
@@ -23,10 +22,8 @@ from hfrep.evaluation.prompting.settings import PromptingSettings
 from hfrep.evaluation.prompting.study import PromptStudy
 from hfrep.evaluation.results import INTERVAL
 from hfrep.evaluation.task_scores import Estimate, TaskScores
-from hfrep.settings import as_dict
-from hfrep.training.checkpoint import one_writer
+from hfrep.reports.folder import FolderReport
 from hfrep.training.launch import describe_device
-from hfrep.training.record import Record, RecordSettings, environment
 
 IDENTITY = {"recipe": "fewshot"}
 OUTPUTS = ("results.json", "results.md", "shots.png", "calibration.png", "items.jsonl")
@@ -58,32 +55,28 @@ class Line:
         return f"not above {' or '.join(name for name in guesses if name not in beaten)}"
 
 
-class Report:
-    """Collects answers; only the main process prints and writes.
-
-    Args:
-        groups: all settings of the recipe.
-        folder: the recipe's.
-    """
+class PromptingReport(FolderReport):
+    """Collects answers."""
 
     def __init__(self, accelerator: Accelerator, groups: Sequence[Any], folder: Path) -> None:
-        self.accelerator, self.folder, self.groups = accelerator, folder, groups
+        super().__init__(accelerator, groups, folder, IDENTITY)
         self.settings: PromptingSettings = next(one for one in groups if isinstance(one, PromptingSettings))
-        self.record = Record(accelerator, RecordSettings(), str(folder))
         self.lines: list[Line] = []
         self.contamination: dict[str, tuple[Contamination, Integers]] = {}
 
-    @contextmanager
-    def writing(self) -> Iterator[None]:
-        """Hold the folder's lock, on the main process, while the recipe writes to it."""
-        with one_writer(self.folder) if self.accelerator.is_main_process else nullcontext():
-            self.say(f"device     {describe_device(self.accelerator)}")
-            if self.accelerator.is_main_process:
-                self._begin()
-                self.record.write_run(self._description())
-                self._items.write_text("", encoding="utf-8")
-            self.accelerator.wait_for_everyone()
-            yield
+    def begin(self) -> None:
+        """Say what it runs on, and make the folder this run's: what an earlier one left is cleared away.
+
+        Raises:
+            ConfigError: it is the folder of another kind of run.
+        """
+        self.say(f"device     {describe_device(self.accelerator)}")
+        if self.accelerator.is_main_process:
+            self._require_own_folder()
+            for name in OUTPUTS:
+                (self.folder / name).unlink(missing_ok=True)
+            self.describe()
+        self.accelerator.wait_for_everyone()
 
     def add(self, study: PromptStudy, outcome: Outcome) -> None:
         """Take answers in, and write them down item by item."""
@@ -114,27 +107,14 @@ class Report:
         if reliable := self._reliable():
             plot_reliability(reliable, self.folder / "calibration.png", title="How sure and how right")
             written.append("calibration.png")
-        self.record.write_run(self._description() | {"result": [*grid.text(), *notes]})
+        self.describe(result=[*grid.text(), *notes])
         self.say("\n".join([f"{title}:", *grid.text(), "", *notes, f"results    {self.folder}: {', '.join(written)}"]))
-
-    def say(self, text: str) -> None:
-        """Print on the main process."""
-        if self.accelerator.is_main_process:
-            print(text, flush=True)
 
     @property
     def _items(self) -> Path:
         return self.folder / "items.jsonl"
 
-    def _description(self) -> dict[str, Any]:
-        return {**environment(), "settings": as_dict(self.groups), "identity": IDENTITY}
-
-    def _begin(self) -> None:
-        """Refuse the folder of another kind of run, and clear away what an earlier one of this kind left.
-
-        Raises:
-            ConfigError: it is such a folder.
-        """
+    def _require_own_folder(self) -> None:
         run = self.folder / "run.json"
         if run.exists() and json.loads(run.read_text(encoding="utf-8"))["identity"] != IDENTITY:
             raise ConfigError(
@@ -143,8 +123,6 @@ class Report:
                 found="the run.json of another recipe",
                 do="give another --output_dir",
             )
-        for name in OUTPUTS:
-            (self.folder / name).unlink(missing_ok=True)
 
     @property
     def _studies(self) -> list[PromptStudy]:

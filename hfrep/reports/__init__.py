@@ -1,0 +1,1 @@
+"""What recipes that compare print and leave in their folders."""
