@@ -19,6 +19,7 @@ from transformers import PreTrainedModel
 from hfrep.data.batches import Batch, Collator
 from hfrep.data.order import Addresses
 from hfrep.data.rows import Arrays
+from hfrep.models.activations import fuse_activations
 from hfrep.models.isolation import Documents, RowInputs, prove_causality, prove_isolation
 from hfrep.models.linear_head import LinearHead, has_linear_head
 from hfrep.objectives.base import IGNORED, Objective
@@ -52,6 +53,7 @@ class CausalLM(Objective):
 
     def __init__(self, kept: PreTrainedModel, collator: Collator, *, documents: Documents = "isolate") -> None:
         super().__init__()
+        fuse_activations(kept)
         self.kept = kept
         self._collator = collator
         self._row_inputs = RowInputs.of(kept, documents)
