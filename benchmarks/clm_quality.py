@@ -26,7 +26,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from hfrep.data.blocks import BlockSettings
 from hfrep.data.corpus import CorpusSettings
 from hfrep.data.decoder_tokenizer import decoder_tokenizer
-from hfrep.data.text import Text, open_text
+from hfrep.data.text import Text, pack_text
 from hfrep.data.tokenizer import load_tokenizer
 from hfrep.models.presets import CausalModelSettings, build_model
 from hfrep.objectives.clm import CausalLM, CausalLMCollator
@@ -116,7 +116,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     tokenizer = decoder_tokenizer(load_tokenizer(cut.tokenizer))
     tokenizer.model_max_length = cut.sequence_length
-    text = open_text(corpora, cut, tokenizer, seed=arguments.seed, causal=True)
+    text = pack_text(corpora, cut, tokenizer, seed=arguments.seed, causal=True)
 
     def make_model():
         torch.manual_seed(arguments.seed)

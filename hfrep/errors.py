@@ -7,7 +7,9 @@
     ├── DataError         a corpus, a tokenizer or blocks made of them
     ├── CheckpointError   a run folder or a checkpoint in it
     ├── TrainingError     training that cannot go on (a loss that is not finite, a full disk)
-    └── ProofError        a promise that was checked and does not hold
+    ├── ProofError        a promise that was checked and does not hold
+    ├── HubError          the Hub refuses what is asked of it
+    └── UndeliveredError  something did not arrive at the Hub, and the user wants that to count as failed
 
 An error that is ours, not the user's, stays an ordinary exception with its traceback.
 """
@@ -19,14 +21,21 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 USER_ERROR_EXIT = 2
+UNDELIVERED_EXIT = 3
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class HfrepError(Exception):
-    """One sentence: where, what was expected, what was found, what to do."""
+    """One sentence: where, what was expected, what was found, what to do.
+
+    Attributes:
+        exit_status: of a process that ends with it.
+    """
+
+    exit_status: ClassVar[int] = USER_ERROR_EXIT
 
     def __init__(self, *, where: str, expected: str, found: str, do: str) -> None:
         super().__init__(f"{where}: expected {expected}, found {found}; {do}.")
@@ -57,9 +66,17 @@ class ProofError(HfrepError):
     pass
 
 
+class HubError(HfrepError):
+    pass
+
+
+class UndeliveredError(HfrepError):
+    exit_status = UNDELIVERED_EXIT
+
+
 @contextmanager
 def told_in_one_sentence() -> Iterator[None]:
-    """Print an `HfrepError` as its sentence, without a traceback, and exit with status 2.
+    """Print an `HfrepError` as its sentence, without a traceback, and exit with its status.
 
     So are told a disk without room and a missing permission, wherever they were met, and Ctrl-C outside of training
     (status 130).
@@ -67,7 +84,7 @@ def told_in_one_sentence() -> Iterator[None]:
     try:
         yield
     except HfrepError as error:
-        _exit(str(error), USER_ERROR_EXIT)
+        _exit(str(error), error.exit_status)
     except KeyboardInterrupt:
         _exit("stopped by Ctrl-C; what was saved stands.", 128 + signal.SIGINT)
     except PermissionError as error:

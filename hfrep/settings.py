@@ -41,17 +41,21 @@ def parse(
     argv: Sequence[str] | None = None,
     description: str | None = None,
     defaults: Mapping[str, Any] | None = None,
+    positional: str | None = None,
 ) -> tuple[Any, ...]:
     """Fill one instance of each dataclass in `groups` from ``--config`` and flags.
 
     Args:
         argv: flags and values; the command line's where None.
         defaults: a recipe's own, in place of the fields'.
+        positional: the setting whose value may stand first, without its name.
 
     Raises:
         ConfigError: an unknown key, a value of the wrong type, an unreadable file.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if positional and arguments and not arguments[0].startswith("-"):
+        arguments.insert(0, f"--{positional}")
     parser = _Parser(groups, description=description, allow_abbrev=False)
     parser.add_argument("--config", help="YAML file with any of these settings; a flag overrides it")
     parser.set_defaults(**(defaults or {}))

@@ -18,9 +18,8 @@ from torch import nn
 from transformers import AutoModelForCausalLM
 
 from hfrep.data.blocks import BlockSettings
-from hfrep.data.corpus import CorpusSettings
 from hfrep.data.decoder_tokenizer import decoder_tokenizer
-from hfrep.data.text import open_text
+from hfrep.data.text import TextSettings, open_text, settled
 from hfrep.data.tokenizer import load_tokenizer, tokenizer_hash
 from hfrep.errors import told_in_one_sentence
 from hfrep.evaluation.generation import GenerationSettings, continuations
@@ -33,6 +32,8 @@ from hfrep.evaluation.language_modeling import (
 )
 from hfrep.evaluation.ngrams import next_tokens, ngram_baselines
 from hfrep.export import whole
+from hfrep.hub.settings import HubSettings
+from hfrep.hub.uploads import Uploads
 from hfrep.models.initialization import initialize_from_text
 from hfrep.models.memory import training_bytes
 from hfrep.models.presets import CausalModelSettings, build_model
@@ -50,7 +51,7 @@ from hfrep.training.run import Run
 
 TOKENIZER = Path(__file__).parent.parent / "tokenizers" / "bpe-8k"
 GROUPS = (
-    CorpusSettings,
+    TextSettings,
     BlockSettings,
     CausalModelSettings,
     LoopSettings,
@@ -61,19 +62,21 @@ GROUPS = (
     GenerationSettings,
     CheckpointSettings,
     RecordSettings,
+    HubSettings,
     LaunchSettings,
 )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the recipe; returns the status to exit with."""
-    defaults = {"output_dir": "runs/clm", "sequence_length": 256, "embedding_learning_rate": 4e-3}
+    defaults = {"output_dir": "runs/clm", "embedding_learning_rate": 4e-3}
     groups = parse(*GROUPS, argv=argv, description=__doc__, defaults=defaults)
-    corpora, cut, shape, loop, length, scaling, _, checking, writing, checkpoint, _, launch = groups
+    corpora, cut, shape, loop, length, scaling, _, checking, writing, checkpoint, _, hub, launch = groups
     shape, length = shape.or_default("gpt2-mini"), length.or_default(max_minutes=4)
-    cut = cut.or_default(shape.model_name_or_path or str(TOKENIZER))
-    groups = resolved(groups, shape, length, cut)
+    corpora, cut = settled(corpora, cut, model=shape.model_name_or_path, tokenizer=str(TOKENIZER), causal=True)
+    groups = resolved(groups, shape, length, corpora, cut)
     accelerator = start(launch, checkpoint.output_dir)
+    uploads = Uploads.open(hub, checkpoint.output_dir, accelerator)
 
     # Model and objective, before the text, which may take long to prepare.
     tokenizer = decoder_tokenizer(load_tokenizer(cut.tokenizer))
@@ -103,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         run.say(budget_advice(speed, parameters=model.num_parameters(), minutes=length.max_minutes))
         return 0
 
-    with run.writing():
+    with uploads, run.writing():
         if (result := run.result()) is not None:
             run.say("\n".join(["already finished:", *result]))
             return 0
@@ -119,7 +122,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             return metrics | {"eval_bits_per_byte": bits_per_byte(metrics["eval_loss"], facts)} | baselines
 
         outcome = run.train(
-            objective, text.training, text.order, budget, tokens_per_row=cut.sequence_length, evaluate=evaluate
+            objective,
+            text.training,
+            text.order,
+            budget,
+            tokens_per_row=cut.sequence_length,
+            evaluate=evaluate,
+            on_saved=uploads.on_saved(model, tokenizer, hub.hub_revisions),
         )
         if outcome.interruption:
             return outcome.exit_status
@@ -128,17 +137,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         model = whole(model, accelerator)
         if accelerator.is_main_process:
             samples = continuations(model, tokenizer, text.validation, number=3, settings=writing)
-            publish(
-                run,
-                outcome,
-                model,
-                tokenizer,
-                text,
-                name=shape.name,
-                auto_class=AutoModelForCausalLM,
-                pipeline_tag="text-generation",
-                examples=[str(sample) for sample in samples],
-            )
+            publish(run, outcome, model, tokenizer, text, examples=[str(sample) for sample in samples])
     return 0
 
 

@@ -26,7 +26,7 @@ from hfrep.data.examples import encode
 from hfrep.errors import ConfigError, DataError, told_in_one_sentence
 from hfrep.models.classifier import require_text_body
 from hfrep.models.features import chosen_layers, features_of, module_hash
-from hfrep.models.stored import load_with_new_head
+from hfrep.models.named import load_with_new_head
 from hfrep.settings import parse, setting, writable_folder
 from hfrep.training.launch import ThreadSettings, start_alone
 

@@ -22,6 +22,9 @@ from hfrep.adaptation.source import SourceSettings
 from hfrep.adaptation.study import ProtocolSettings, TaskStudy
 from hfrep.data.cache import default_cache
 from hfrep.errors import told_in_one_sentence
+from hfrep.hub.bases import require_on_hub
+from hfrep.hub.settings import PushSettings
+from hfrep.hub.uploads import Uploads
 from hfrep.settings import parse
 from hfrep.tasks.reading import TaskSettings, open_task
 from hfrep.training.budget import BudgetSettings
@@ -42,6 +45,7 @@ GROUPS = (
     LoopSettings,
     CheckpointSettings,
     RecordSettings,
+    PushSettings,
     ProcessSettings,
 )
 
@@ -49,11 +53,26 @@ GROUPS = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the recipe; returns the status to exit with."""
     groups = parse(*GROUPS, argv=argv, description=__doc__, defaults={"output_dir": "runs/glue"})
-    source, tasks, protocol, multitask, features, adapters, fine_tuning, length, loop, checkpoint, record, process = (
-        groups
-    )
+    (
+        source,
+        tasks,
+        protocol,
+        multitask,
+        features,
+        adapters,
+        fine_tuning,
+        length,
+        loop,
+        checkpoint,
+        record,
+        hub,
+        process,
+    ) = groups
     accelerator = start(process, checkpoint.output_dir)
     tokenizer = source.open_tokenizer()
+    uploads = Uploads.open(hub, checkpoint.output_dir, accelerator)
+    if hub.push_to_hub and set(protocol.adaptation) != {"full"}:
+        require_on_hub(source.model_name_or_path)  # what the others save is of no use without it
     folder, cache = Path(checkpoint.output_dir), default_cache()
     report = Report(accelerator, groups, folder)
     training = TrainingSettings(loop, length, fine_tuning, checkpoint, record, protocol.early_stopping_patience)
@@ -85,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if process.dry_run:
         report.plan(studies, rows)
         return 0
-    with report.writing():
+    with uploads, report.writing():
         report.begin(studies, rows)
         studies[0].try_out()
         try:

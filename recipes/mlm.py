@@ -13,11 +13,9 @@ from pathlib import Path
 
 import numpy as np
 from torch import nn
-from transformers import AutoModelForMaskedLM
 
 from hfrep.data.blocks import BlockSettings
-from hfrep.data.corpus import CorpusSettings
-from hfrep.data.text import open_text
+from hfrep.data.text import TextSettings, open_text, settled
 from hfrep.data.tokenizer import load_tokenizer, tokenizer_hash
 from hfrep.errors import told_in_one_sentence
 from hfrep.evaluation.fillings import fillings
@@ -29,6 +27,8 @@ from hfrep.evaluation.language_modeling import (
 )
 from hfrep.evaluation.ngrams import masked_targets, ngram_baselines
 from hfrep.export import whole
+from hfrep.hub.settings import HubSettings
+from hfrep.hub.uploads import Uploads
 from hfrep.models.initialization import initialize_from_text
 from hfrep.models.memory import training_bytes
 from hfrep.models.presets import MaskedModelSettings, build_model
@@ -47,7 +47,7 @@ from hfrep.training.run import Run
 
 TOKENIZER = Path(__file__).parent.parent / "tokenizers" / "wordpiece-8k"
 GROUPS = (
-    CorpusSettings,
+    TextSettings,
     BlockSettings,
     MaskedModelSettings,
     MaskingSettings,
@@ -58,6 +58,7 @@ GROUPS = (
     ValidationSettings,
     CheckpointSettings,
     RecordSettings,
+    HubSettings,
     LaunchSettings,
 )
 
@@ -66,12 +67,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the recipe; returns the status to exit with."""
     defaults = {"output_dir": "runs/mlm"}
     groups = parse(*GROUPS, argv=argv, description=__doc__, defaults=defaults)
-    corpora, cut, shape, masking, loop, length, scaling, _, checking, checkpoint, _, launch = groups
+    corpora, cut, shape, masking, loop, length, scaling, _, checking, checkpoint, _, hub, launch = groups
     shape, length = shape.or_default("bert-mini"), length.or_default(max_minutes=4)
-    cut = cut.or_default(shape.model_name_or_path or str(TOKENIZER))
-    groups = resolved(groups, shape, length, cut)
+    corpora, cut = settled(corpora, cut, model=shape.model_name_or_path, tokenizer=str(TOKENIZER))
+    groups = resolved(groups, shape, length, corpora, cut)
     masking.require_known_length(length.max_minutes)
     accelerator = start(launch, checkpoint.output_dir)
+    uploads = Uploads.open(hub, checkpoint.output_dir, accelerator)
 
     # Model and objective, before the text, which may take long to prepare.
     tokenizer = load_tokenizer(cut.tokenizer)
@@ -100,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         run.say(budget_advice(speed, parameters=model.num_parameters(), minutes=length.max_minutes))
         return 0
 
-    with run.writing():
+    with uploads, run.writing():
         if (result := run.result()) is not None:
             run.say("\n".join(["already finished:", *result]))
             return 0
@@ -117,7 +119,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             return language_modeling_metrics(totals(module, objective, validation, accelerator), "mlm") | baselines
 
         outcome = run.train(
-            objective, text.training, text.order, budget, tokens_per_row=cut.sequence_length, evaluate=evaluate
+            objective,
+            text.training,
+            text.order,
+            budget,
+            tokens_per_row=cut.sequence_length,
+            evaluate=evaluate,
+            on_saved=uploads.on_saved(model, tokenizer, hub.hub_revisions),
         )
         if outcome.interruption:
             return outcome.exit_status
@@ -125,17 +133,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         # What it learned, the folder that others open, and the proof that they can.
         model = whole(model, accelerator)
         if accelerator.is_main_process:
-            publish(
-                run,
-                outcome,
-                model,
-                tokenizer,
-                text,
-                name=shape.name,
-                auto_class=AutoModelForMaskedLM,
-                pipeline_tag="fill-mask",
-                examples=[str(filling) for filling in fillings(model, tokenizer, text.validation, number=5)],
-            )
+            examples = [str(filling) for filling in fillings(model, tokenizer, text.validation, number=5)]
+            publish(run, outcome, model, tokenizer, text, examples=examples)
     return 0
 
 

@@ -3,7 +3,8 @@
     python recipes/train_tokenizer.py --output_dir tokenizers/wordpiece-8k
     python recipes/train_tokenizer.py --algorithm bpe --corpus my_texts/ --vocab_size 16384 --output_dir my-tokenizer
 
-Without --corpus it reads the prose of the installed Python packages. The folder opens with `AutoTokenizer`.
+Without --corpus it reads the prose of the installed Python packages. The folder opens with `AutoTokenizer`, and with
+--push_to_hub it goes to the Hub.
 """
 
 import itertools
@@ -15,11 +16,15 @@ from pathlib import Path
 from hfrep.data.corpus import CorpusSettings, open_corpus
 from hfrep.data.tokenizer import TokenizerSettings, prove_tokenizer, tokenizer_hash, train_tokenizer
 from hfrep.errors import ConfigError, told_in_one_sentence
+from hfrep.hub.outbox import FOLDER
+from hfrep.hub.settings import PushSettings
+from hfrep.hub.uploads import destination_of, push
 from hfrep.settings import parse, setting, writable_folder
+from hfrep.training.checkpoint import LOCK
 from hfrep.training.launch import quiet_libraries
 
 PROOF_DOCUMENTS = 200
-OURS = ("README.md", "tokenizer.json", "tokenizer_config.json")
+OURS = ("README.md", "tokenizer.json", "tokenizer_config.json", FOLDER, LOCK)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,14 +46,16 @@ class OutputSettings:
             )
 
 
-GROUPS = (CorpusSettings, TokenizerSettings, OutputSettings)
+GROUPS = (CorpusSettings, TokenizerSettings, OutputSettings, PushSettings)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the recipe; returns the status to exit with."""
-    corpora, shape, output = parse(*GROUPS, argv=argv, description=__doc__)
+    corpora, shape, output, hub = parse(*GROUPS, argv=argv, description=__doc__)
     quiet_libraries()
-    writable_folder(output.output_dir)
+    folder = writable_folder(output.output_dir)
+    if hub.push_to_hub:
+        destination_of(hub, folder)
     sources = [open_corpus(name, corpora) for name in corpora.corpus]
 
     def documents() -> Iterator[str]:
@@ -57,11 +64,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     tokenizer = train_tokenizer(documents, shape)
     report = prove_tokenizer(tokenizer, list(itertools.islice(documents(), PROOF_DOCUMENTS)))
-    tokenizer.save_pretrained(output.output_dir)
+    tokenizer.save_pretrained(folder)
     print(f"tokenizer  {shape.algorithm}, {len(tokenizer):,} tokens, from {', '.join(corpora.corpus)}")
     print(f"proved     {report}")
     print(f"hash       {tokenizer_hash(tokenizer)}")
-    print(f"saved      {output.output_dir}")
+    print(f"saved      {output.output_dir}", flush=True)
+    if hub.push_to_hub:
+        push(folder, hub, strict=hub.hub_strict)
     return 0
 
 

@@ -12,6 +12,8 @@ from transformers import (
     RobertaConfig,
 )
 
+from hfrep.card import Card
+
 WIDTH, LAYERS, HEADS = 16, 2, 2
 BODY = {
     "hidden_size": WIDTH,
@@ -30,6 +32,15 @@ KINDS = {
     "llama": (LlamaConfig, BODY | {"num_key_value_heads": 1, "tie_word_embeddings": True}),
 }
 DECODERS = ("gpt2", "llama")
+CARD = Card(
+    title="An adapter",
+    summary="For tests.",
+    library_name="peft",
+    pipeline_tag="text-classification",
+    tags=["hfrep"],
+    usages=[],
+    limits="None.",
+)
 
 
 def checkpoint(kind, tokenizer, folder, **changes):

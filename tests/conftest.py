@@ -10,6 +10,7 @@ os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "true", "ACCELER
 
 import pytest
 import torch
+from hub.fixture import hub as hub
 from transformers import PreTrainedTokenizerFast
 
 from hfrep.data.tokenizer import TokenizerSettings, train_tokenizer

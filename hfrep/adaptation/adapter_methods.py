@@ -15,11 +15,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from peft import PeftConfig, PeftType
+from peft import PeftConfig
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 from transformers import PreTrainedModel
 
 from hfrep.errors import ConfigError
+from hfrep.models.adapter_files import method_of
 from hfrep.models.isolation import is_causal
 from hfrep.models.stored import reason
 
@@ -75,11 +76,6 @@ def read_peft_config(file: Path) -> PeftConfig:
     if config.is_prompt_learning and not getattr(config, "num_virtual_tokens", None):
         raise _unfit(file, "num_virtual_tokens, 1 or more", "none", "add it")
     return config
-
-
-def method_of(config: PeftConfig) -> str:
-    """The name of a configuration's method, as peft spells it: ``LORA``."""
-    return str(PeftType(config.peft_type).value)
 
 
 def refuse_combination(config: PeftConfig, model: PreTrainedModel) -> None:

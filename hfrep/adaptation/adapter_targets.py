@@ -12,8 +12,8 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from hfrep.adaptation.adapter_methods import method_of
 from hfrep.errors import ConfigError
+from hfrep.models.adapter_files import method_of
 
 # Last part of the names that stock classes give to what computes keys and values, alone or with the queries.
 KEYS_AND_VALUES = frozenset(

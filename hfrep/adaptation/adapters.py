@@ -15,14 +15,19 @@ import torch
 from peft import LoraConfig, PeftConfig, PeftModel, PromptLearningConfig, TaskType, get_peft_model
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from hfrep.adaptation.adapter_files import AdapterFacts
-from hfrep.adaptation.adapter_methods import method_of, read_peft_config, refuse_combination
+from hfrep.adaptation.adapter_methods import read_peft_config, refuse_combination
 from hfrep.adaptation.adapter_targets import choose_targets
-from hfrep.adaptation.base_model import Weights, commit, model_folder
+from hfrep.card import Card
+from hfrep.card.files import write_card
 from hfrep.errors import ConfigError
 from hfrep.export import written_aside
+from hfrep.fetching import HubName, commit_of, pinned
+from hfrep.models.adapter_facts import AdapterFacts
+from hfrep.models.adapter_files import method_of
+from hfrep.models.base_weights import Weights
 from hfrep.models.classifier import Classifier
-from hfrep.models.presets import quiet_library
+from hfrep.models.named import is_whole, model_folder
+from hfrep.models.quiet import quiet_library
 from hfrep.models.stored import reason
 from hfrep.settings import setting
 
@@ -88,12 +93,12 @@ def add_adapter(classifier: Classifier, settings: AdapterSettings, *, base: str)
     choose_targets(config, model)
     if isinstance(config, PromptLearningConfig):
         _fill_sizes(config, model)
-    # An adapter that names its base by a relative path is not found from elsewhere.
-    model.name_or_path = model.config._name_or_path = str(Path(base).resolve()) if Path(base).is_dir() else base
+    model.name_or_path, revision = _for_peft(base)
+    model.config._name_or_path = pinned(base if is_whole(base) else model.name_or_path)
     with quiet_library(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            adapted = get_peft_model(model, config, revision=commit(base)).eval()
+            adapted = get_peft_model(model, config, revision=revision).eval()
             _try(adapted)
         except Exception as error:  # each method of peft has its own ways to say that it does not fit
             raise ConfigError(
@@ -111,7 +116,7 @@ def save_adapter(
     folder: Path,
     *,
     labels: Sequence[str] | None,
-    card: str,
+    card: Card,
 ) -> None:
     """Write a stock peft folder with tokenizer, card and labels to `folder`, replacing what was there.
 
@@ -124,8 +129,8 @@ def save_adapter(
         CheckpointError: the base model is no longer where it was opened from.
     """
     config = model.peft_config[model.active_adapter]
-    base = str(config.base_model_name_or_path)
-    weights = Weights.of(model_folder(base, config.revision) or Path(base))
+    base = str(model.config._name_or_path)
+    weights = Weights.of(model_folder(base))
     facts = AdapterFacts(None if labels is None else tuple(labels), base, weights)
     config.modules_to_save = sorted(set(config.modules_to_save))  # peft adds its own each time
     with written_aside(folder) as aside:
@@ -133,7 +138,7 @@ def save_adapter(
         model.save_pretrained(str(aside), save_embedding_layers=False)
         tokenizer.save_pretrained(aside)
         facts.write(aside)
-        (aside / "README.md").write_text(card, encoding="utf-8")
+        write_card(card, aside)
 
 
 def _config(settings: AdapterSettings) -> PeftConfig:
@@ -146,6 +151,17 @@ def _config(settings: AdapterSettings) -> PeftConfig:
         lora_dropout=settings.lora_dropout,
         target_modules="all-linear" if names is None or names == ["all-linear"] else names,
     )
+
+
+def _for_peft(base: str) -> tuple[str, str | None]:
+    """How an adapter names the model `base`, so that peft opens it from anywhere, and its commit.
+
+    peft knows of no subfolders and of no adapters on adapters: these are named by the folder on this machine.
+    """
+    hub = None if Path(base).is_dir() else HubName.parse(base)
+    if hub is None or hub.subfolder or not is_whole(base):
+        return str(model_folder(base).resolve()), None
+    return hub.repository, commit_of(base)
 
 
 def _fill_sizes(config: PromptLearningConfig, model: PreTrainedModel) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerFast
 
 from hfrep.adaptation.adapters import AdapterSettings
+from hfrep.card import Evaluation
 from hfrep.data.examples import Examples
 from hfrep.data.rows import Rows
 from hfrep.errors import ConfigError
@@ -142,12 +143,15 @@ class CardFacts:
     """What the card of an adapted model tells of how it came about.
 
     Attributes:
-        training, results: tables of name and value.
+        training: a table of name and value.
+        evaluations: what it scores.
+        dataset: Hub id of what it was trained on; None where it is none of the Hub.
         probe: a few encoded examples that its reopening is compared on, and the text of the first.
     """
 
     training: Mapping[str, object]
-    results: Mapping[str, float]
+    evaluations: Sequence[Evaluation]
+    dataset: str | None
     probe: Examples
     text: Sequence[str]
 

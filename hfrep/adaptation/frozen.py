@@ -13,35 +13,33 @@ import torch
 from safetensors.torch import save_file
 
 from hfrep.adaptation.base import Adaptation, Adapted, Candidate, CardFacts, Problem, one_by_one
-from hfrep.adaptation.saved import (
-    CLASS_USAGE,
-    adapted_card,
-    base_name,
-    open_body,
-    probe_inputs,
-    probed,
-    sizes,
-    text_ids,
-)
+from hfrep.adaptation.saved import CLASS_USAGE, adapted_card, open_body, probe_inputs, probed, sizes, text_ids
+from hfrep.card import Base, Usage
+from hfrep.card.files import write_card
 from hfrep.data.examples import Examples
 from hfrep.data.rows import Rows
 from hfrep.export import Reopening, export, written_aside
+from hfrep.fetching import HubName
 from hfrep.models.classifier import Classifier
 from hfrep.models.features import FeatureRows, chosen_layers, features_of, module_hash
 from hfrep.objectives.class_head import ClassHead
 from hfrep.objectives.linear_probe import Head, LinearProbe
 from hfrep.objectives.supervised import Supervised
 
+HEAD = "head.json"
+IMPORTS = (
+    "import json",
+    "import torch",
+    "from safetensors.torch import load_file",
+    "from transformers import AutoModel, AutoTokenizer",
+)
 USAGE = """
-import json
-import torch
-from safetensors.torch import load_file
-from transformers import AutoModel, AutoTokenizer
-
-facts = json.load(open("head.json"))
-tokenizer = AutoTokenizer.from_pretrained(".", padding_side="right")
-body = AutoModel.from_pretrained(facts["backbone"], dtype=torch.float32).eval()
-head = load_file("head.safetensors")
+folder = $folder
+facts = json.load(open(f"{folder}/head.json"))
+base = {name: facts[name] for name in ("revision", "subfolder")}
+tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="right")
+body = AutoModel.from_pretrained(facts["backbone"], **base, dtype=torch.float32).eval()
+head = load_file(f"{folder}/head.safetensors")
 
 
 def model(attention_mask, **inputs):
@@ -58,6 +56,11 @@ POOLED = {
     "max": 'states.masked_fill(mask == 0, float("-inf")).amax(1)',
 }
 BASE_RATE = 1e-3  # of the optimizer; heads multiply it
+
+
+def backbone(place: HubName) -> dict[str, str | None]:
+    """How ``head.json`` names the body: as `place`, or by the path of a folder that stands for a repository there."""
+    return {"backbone": place.repository, "revision": place.revision, "subfolder": place.subfolder}
 
 
 def groups(problem: Problem, learning_rates: Sequence[float]) -> list[list[Candidate]]:
@@ -98,8 +101,9 @@ def _with_class_head(
     model, regression = classifier.model, problem.task.labels is None
 
     def save(folder: Path, number: int, facts: CardFacts) -> Reopening:
-        export(model, problem.tokenizer, folder, str(adapted_card(problem, "frozen", CLASS_USAGE, facts)))
-        return probed(folder, CLASS_USAGE, Supervised(model, regression=regression), problem.tokenizer, facts)
+        card = adapted_card(problem, "frozen", [CLASS_USAGE], facts)
+        export(model, problem.tokenizer, folder, card)
+        return probed(folder, card, Supervised(model, regression=regression), problem.tokenizer, facts)
 
     objective = ClassHead(classifier, regression=regression)
     trained, whole = sizes(model)
@@ -129,10 +133,11 @@ def _with_linear_heads(
 
     def save(folder: Path, number: int, facts: CardFacts) -> Reopening:
         layer = candidates[number].layer
-        usage = USAGE.replace("POOLED", POOLED[problem.features.pooling])
+        usage = Usage(IMPORTS, USAGE.replace("POOLED", POOLED[problem.features.pooling]))
+        card = adapted_card(problem, "frozen", [usage], facts, library="hfrep")  # no class of transformers opens it
         weight, bias = objective.folded(number)
         described = {
-            "backbone": base_name(problem.model),
+            **backbone(Base.named(problem.model).place),
             "backbone_digest": module_hash(classifier.model, without=classifier.new),
             "pooling": problem.features.pooling,
             "layer": layer,
@@ -140,17 +145,16 @@ def _with_linear_heads(
         }
         with written_aside(folder) as aside:
             save_file({"weight": weight.cpu(), "bias": bias.cpu()}, aside / "head.safetensors")
-            (aside / "head.json").write_text(json.dumps(described, indent=1) + "\n")
+            (aside / HEAD).write_text(json.dumps(described, indent=1) + "\n")
             problem.tokenizer.save_pretrained(aside)
-            (aside / "README.md").write_text(str(adapted_card(problem, "frozen", usage, facts)), encoding="utf-8")
+            write_card(card, aside)
         inputs = probe_inputs(facts)
         vectors = rows(facts.probe).take(np.arange(len(inputs["input_ids"])))["features"]
         objective.eval()
         with torch.inference_mode():
             logits = objective.logits({"features": torch.from_numpy(vectors).to(weight.device)})[:, number]
-        return Reopening(
-            folder, usage, inputs, logits.float().cpu().numpy(), facts.text, text_ids(problem.tokenizer, facts)
-        )
+        ids = text_ids(problem.tokenizer, facts)
+        return Reopening(folder, card.snippets(), inputs, logits.float().cpu().numpy(), facts.text, ids)
 
     return Adapted(objective, rows, BASE_RATE, trained, body + trained, save)
 

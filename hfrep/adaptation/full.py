@@ -19,8 +19,9 @@ def adapt(problem: Problem, train: Examples, candidates: Sequence[Candidate]) ->
     objective = Supervised(model, regression=problem.task.labels is None)
 
     def save(folder: Path, number: int, facts: CardFacts) -> Reopening:
-        export(model, problem.tokenizer, folder, str(adapted_card(problem, "full", CLASS_USAGE, facts)))
-        return probed(folder, CLASS_USAGE, objective, problem.tokenizer, facts)
+        card = adapted_card(problem, "full", [CLASS_USAGE], facts)
+        export(model, problem.tokenizer, folder, card)
+        return probed(folder, card, objective, problem.tokenizer, facts)
 
     trained, whole = sizes(model)
     return Adapted(objective, lambda examples: examples, candidate.learning_rate, trained, whole, save)

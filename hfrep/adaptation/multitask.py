@@ -183,7 +183,7 @@ class MultitaskStudy:
         return Judged(cell, {}, {name: predicted(logits[0][name][:, 0], task) for name in study.tests})
 
     def _card_facts(self, study: TaskStudy, seed: int, candidate: Candidate, fit: Fit) -> CardFacts:
-        facts = study.card_facts(seed, candidate, study.scores([_logits(study, fit)], 0))
+        facts = study.card_facts(seed, candidate, fit, study.scores([_logits(study, fit)], 0))
         others = self._titles([task for task in self.tasks if task is not study.data.task])
         return dataclasses.replace(facts, training={**facts.training, "trained together with": others})
 
@@ -222,10 +222,10 @@ def _adaptation(tasks: Sequence[Task]) -> Adaptation:
         objective = Multitask(models, regressions=[task.labels is None for task in tasks])
 
         def save(folder: Path, number: int, facts: CardFacts) -> Reopening:
-            card = adapted_card(problems[number], NAME, CLASS_USAGE, facts)
+            card = adapted_card(problems[number], NAME, [CLASS_USAGE], facts)
             predictor = objective.tasks[number]
-            export(predictor.kept, problem.tokenizer, folder, str(card))
-            return probed(folder, CLASS_USAGE, predictor, problem.tokenizer, facts)
+            export(predictor.kept, problem.tokenizer, folder, card)
+            return probed(folder, card, predictor, problem.tokenizer, facts)
 
         trained, whole = sizes(objective)
         return Adapted(objective, lambda examples: examples, candidate.learning_rate, trained, whole, save)

@@ -1,5 +1,6 @@
 """What all adaptations save alike: a card, and the probe that a fresh process is compared on."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +11,20 @@ from torch import nn
 from transformers import PreTrainedTokenizerFast
 
 from hfrep.adaptation.base import CardFacts, Problem
-from hfrep.card import Card
+from hfrep.card import Base, Card, Usage
+from hfrep.card.private import without_paths
 from hfrep.export import Reopening
 from hfrep.models.classifier import Classifier, open_classifier, require_text_body
 from hfrep.objectives.supervised import Supervised
 
 PROBE_ROWS = 4
-CLASS_USAGE = """
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
-tokenizer = AutoTokenizer.from_pretrained(".")
-model = AutoModelForSequenceClassification.from_pretrained(".")
-"""
+CLASS_USAGE = Usage(
+    ["from transformers import AutoModelForSequenceClassification, AutoTokenizer"],
+    """
+tokenizer = AutoTokenizer.from_pretrained($here)
+model = AutoModelForSequenceClassification.from_pretrained($here)
+""",
+)
 
 
 def open_body(problem: Problem) -> Classifier:
@@ -43,35 +46,29 @@ def sizes(model: nn.Module) -> tuple[int, int]:
     return sum(number for number, trained in numbers if trained), sum(number for number, _ in numbers)
 
 
-def base_name(name: str) -> str:
-    """How a saved part tells what it belongs to: a Hub id as it is, a folder by its whole path."""
-    return str(Path(name).resolve()) if Path(name).is_dir() else name
-
-
-def adapted_card(problem: Problem, name: str, usage: str, facts: CardFacts, library: str = "transformers") -> Card:
+def adapted_card(
+    problem: Problem, name: str, usages: Sequence[Usage], facts: CardFacts, *, library: str = "transformers"
+) -> Card:
     """The card of a model that was adapted to a task; `name` is the adaptation's, `library` what opens it."""
     task = problem.task
-    base = {} if Path(problem.model).is_dir() else {"base_model": problem.model}
     labels = "one number" if task.labels is None else ", ".join(f"{n} = {label}" for n, label in enumerate(task.labels))
     return Card(
-        metadata={
-            "library_name": library,
-            "pipeline_tag": "text-classification",
-            **base,
-            "tags": ["hfrep", name],
-        },
         title=f"{task.title}, {name}",
-        summary=f"Predicts {labels} for {' and '.join(task.text_columns)}, adapted from {problem.model} ({name}).",
-        usage=usage,
-        training=dict(facts.training),
-        results=dict(facts.results),
-        proofs=[],
+        summary=f"Predicts {labels} for {' and '.join(task.text_columns)} (adaptation: {name}).",
+        library_name=library,
+        pipeline_tag="text-classification",
+        tags=["hfrep", name, task.name],
+        usages=usages,
+        datasets=[facts.dataset] if facts.dataset else [],
+        base=Base.named(problem.model),
+        training=without_paths(dict(facts.training)),
+        evaluations=facts.evaluations,
         limits="It was judged on the task's own examples only; it has not been checked for bias.",
     )
 
 
 def probed(
-    folder: Path, usage: str, objective: Supervised, tokenizer: PreTrainedTokenizerFast, facts: CardFacts
+    folder: Path, card: Card, objective: Supervised, tokenizer: PreTrainedTokenizerFast, facts: CardFacts
 ) -> Reopening:
     """What `objective` computes for a few examples."""
     inputs = probe_inputs(facts)
@@ -79,7 +76,8 @@ def probed(
     device = next(objective.parameters()).device
     with torch.inference_mode():
         logits = objective.logits({name: torch.from_numpy(part).to(device) for name, part in inputs.items()})
-    return Reopening(folder, usage, inputs, logits[:, 0].float().cpu().numpy(), facts.text, text_ids(tokenizer, facts))
+    numbers = logits[:, 0].float().cpu().numpy()
+    return Reopening(folder, card.snippets(), inputs, numbers, facts.text, text_ids(tokenizer, facts))
 
 
 def probe_inputs(facts: CardFacts) -> dict[str, NDArray[Any]]:

@@ -4,12 +4,12 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-from transformers import AutoConfig, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 from hfrep.data.tokenizer import load_tokenizer
 from hfrep.errors import ConfigError, DataError
 from hfrep.models.isolation import longest_document
-from hfrep.network import hub_reachable
+from hfrep.models.named import stored_config
 from hfrep.settings import setting
 
 USUAL_LENGTH = 128  # tokens
@@ -80,9 +80,5 @@ class SourceSettings:
         return self.sequence_length
 
     def _positions(self) -> int | None:
-        local = Path(self.model_name_or_path).is_dir() or not hub_reachable()
-        try:
-            config = AutoConfig.from_pretrained(self.model_name_or_path, local_files_only=local)
-        except (OSError, ValueError, KeyError):
-            return None  # opening the model will say what is wrong
-        return longest_document(config)
+        config = stored_config(self.model_name_or_path)
+        return None if config is None else longest_document(config)

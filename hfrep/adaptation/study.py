@@ -4,7 +4,7 @@ The splits that are reported are read by the final trainings alone, which predic
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from hfrep.adaptation import ADAPTATIONS
 from hfrep.adaptation.base import Adapted, Candidate, CardFacts, Fit, Problem
 from hfrep.adaptation.fit import Fitter, StopOn
+from hfrep.card import Evaluation
+from hfrep.card.private import without_paths
 from hfrep.data.examples import Examples, encode
 from hfrep.errors import ConfigError
 from hfrep.evaluation.results import Cell
@@ -23,6 +25,7 @@ from hfrep.settings import setting
 from hfrep.tasks.base import Split, Targets, Task, TaskData
 from hfrep.tasks.reading import held_out, majority
 from hfrep.tasks.submission import submission_file
+from hfrep.training.launch import describe_device
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,7 +234,7 @@ class TaskStudy:
 
         def save(adapted: Adapted, fit: Fit) -> None:
             if not row.random_weights:
-                facts = self.card_facts(seed, candidates[chosen], self.scores([fit.logits], chosen))
+                facts = self.card_facts(seed, candidates[chosen], fit, self.scores([fit.logits], chosen))
                 adapted.save(folder / adaptation.folder, chosen, facts).write()
 
         train, stop_on = self.trained_on, self._stop_on
@@ -254,17 +257,35 @@ class TaskStudy:
         assert targets is not None, "reported splits have targets"
         return targets
 
-    def card_facts(self, seed: int, candidate: Candidate, scores: TaskScores) -> CardFacts:
-        task, first = self.data.task, self.data.task.reported[0]
+    def card_facts(self, seed: int, candidate: Candidate, fit: Fit, scores: TaskScores) -> CardFacts:
+        """What the card of one training tells; `scores` are its own."""
+        first = self.data.task.reported[0]
         training = {
-            "task": task.title,
+            "task": self.data.task.title,
             "training examples": len(self.trained_on),
-            "seed": seed,
+            "tokens of an example": f"at most {self.length}",
+            "trained parameters": f"{fit.trained:,} of {fit.parameters:,}",
             "chosen": str(candidate),
-            "scored on": ", ".join(f"{name} ({len(self.data.splits[name])})" for name in task.reported),
+            "minutes": fit.minutes,
+            "hardware": describe_device(self.fitter.accelerator),
+            "seed": seed,
         }
         text = [column[0] for column in self.data.splits[first].texts]
-        return CardFacts(training, dict(scores.by_metric), self.judged[first], text)
+        dataset = None if self.data.dataset is None else self.data.dataset.partition(":")[0]
+        return CardFacts(training, [*self._evaluations(scores)], dataset, self.judged[first], text)
+
+    def _evaluations(self, scores: TaskScores) -> Iterator[Evaluation]:
+        """Of each reported split, the mean of each metric over the seeds of `scores`."""
+        task = self.data.task
+        notes = without_paths("".join(f"; {note}" for note in self.data.notes))
+        for split, by_metric in zip(task.reported, scores.by_part.mean(axis=1).tolist(), strict=True):
+            yield Evaluation(
+                data=task.title,
+                scores=dict(zip(task.metrics, by_metric, strict=True)),
+                how=f"{len(self.data.splits[split]):,} examples, predicted once, at the end of the training{notes}",
+                dataset=self.data.dataset,
+                split=split,
+            )
 
 
 def predicted(logits: NDArray[np.float32], task: Task) -> Targets:

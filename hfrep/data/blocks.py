@@ -37,6 +37,7 @@ FORMAT = 3  # part of the cache key: raise it when the layout changes
 SEGMENT_START, WORD_START = np.uint8(1), np.uint8(2)
 SHORTEST_PIECE = 4  # content tokens; a shorter piece of a longer document teaches little
 SHORTEST_ROW = 10
+SEQUENCE_LENGTH, CAUSAL_SEQUENCE_LENGTH = 128, 256  # tokens; where none is given
 BATCH_CHARACTERS = 2_000_000  # text tokenized at a time: enough to keep every core busy, little enough to hold
 SHORT_DOCUMENT = 64  # tokens; a median below it suggests that the separator cuts too finely
 
@@ -50,8 +51,11 @@ class BlockSettings:
         kind="operation",
         aliases=("tokenizer_name",),
     )
-    sequence_length: int = setting(
-        128, "tokens per row, special tokens included", aliases=("max_seq_length", "block_size")
+    sequence_length: int | None = setting(
+        None,
+        f"tokens per row, special tokens included; default: {SEQUENCE_LENGTH} for an encoder, "
+        f"{CAUSAL_SEQUENCE_LENGTH} for a decoder",
+        aliases=("max_seq_length", "block_size"),
     )
 
     documents: Literal["isolate", "join"] = setting(
@@ -59,7 +63,7 @@ class BlockSettings:
     )
 
     def __post_init__(self) -> None:
-        if self.sequence_length < SHORTEST_ROW:
+        if self.sequence_length is not None and self.sequence_length < SHORTEST_ROW:
             raise ConfigError(
                 where="sequence_length",
                 expected=f"at least {SHORTEST_ROW} tokens",
@@ -67,9 +71,10 @@ class BlockSettings:
                 do="raise it",
             )
 
-    def or_default(self, tokenizer: str) -> "BlockSettings":
-        """These settings, with `tokenizer` where they name none."""
-        return self if self.tokenizer else replace(self, tokenizer=tokenizer)
+    def or_default(self, tokenizer: str, *, causal: bool) -> "BlockSettings":
+        """These settings, with `tokenizer` where they name none, and a length of rows where they give none."""
+        length = self.sequence_length or (CAUSAL_SEQUENCE_LENGTH if causal else SEQUENCE_LENGTH)
+        return replace(self, tokenizer=self.tokenizer or tokenizer, sequence_length=length)
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,8 @@ class ReadingSettings:
     # What was read is part of a run's identity by its fingerprint; a path may move.
     corpus: list[str] = setting(
         [BUILT_IN],
-        "docstrings (built in), files or folders (.txt .jsonl .csv, also .gz; .parquet), or Hub ids org/name[:config]",
+        "docstrings (built in), files or folders (.txt .jsonl .csv, also .gz; .parquet), or Hub ids "
+        "org/name[:config][@revision]",
         kind="operation",
         aliases=("dataset_name", "train_file"),
     )
@@ -64,6 +65,17 @@ class CorpusSettings(ReadingSettings):
                 found=str(self.validation_fraction),
                 do="0.01 holds out one document in a hundred",
             )
+        self.require_a_weight_each()
+        if not all(0 < weight < math.inf for weight in self.corpus_weights or ()):
+            found = ", ".join(str(weight) for weight in self.corpus_weights or ())
+            raise ConfigError(where="corpus_weights", expected="weights above 0", found=found, do="leave a corpus out")
+
+    def require_a_weight_each(self) -> None:
+        """Refuse weights that are more or fewer than the corpora.
+
+        Raises:
+            ConfigError: they are.
+        """
         if self.corpus_weights is not None and len(self.corpus_weights) != len(self.corpus):
             raise ConfigError(
                 where="corpus_weights",
@@ -71,9 +83,6 @@ class CorpusSettings(ReadingSettings):
                 found=str(len(self.corpus_weights)),
                 do="give as many weights as corpora",
             )
-        if not all(0 < weight < math.inf for weight in self.corpus_weights or ()):
-            found = ", ".join(str(weight) for weight in self.corpus_weights or ())
-            raise ConfigError(where="corpus_weights", expected="weights above 0", found=found, do="leave a corpus out")
 
 
 @dataclass(frozen=True)
@@ -91,6 +100,19 @@ class Corpus:
     documents: Callable[[], Iterator[str]]
 
 
+def on_hub(name: str) -> bool:
+    """Whether the corpus `name` is a dataset of the Hub: neither built in nor a path."""
+    return name != BUILT_IN and not Path(name).exists() and not local.looks_like_a_path(name)
+
+
+def public_name(name: str) -> str:
+    """`name` without the folders that a path lies in; still a path where it was one, and not taken for a Hub id."""
+    path = Path(name).expanduser()
+    if name == BUILT_IN or on_hub(name):
+        return name
+    return f"{path.resolve().name}/" if path.is_dir() else path.name
+
+
 def open_corpus(name: str, settings: ReadingSettings, *, splits: Sequence[str] = ("train",)) -> Corpus:
     """The corpus `name`: ``docstrings``, a path, or a Hub id, of which the first of `splits` that it has is read.
 
@@ -101,11 +123,7 @@ def open_corpus(name: str, settings: ReadingSettings, *, splits: Sequence[str] =
     read: Callable[[], Iterator[str]]
     if name == BUILT_IN:
         facts, read = fingerprint(), partial(_built_in, cache)
-    elif Path(name).exists() or local.looks_like_a_path(name):
-        files = local.find_files(Path(name).expanduser())
-        facts = local.content_hash(files)
-        read = partial(local.read_all, files, separator=settings.document_separator, column=settings.text_column)
-    else:
+    elif on_hub(name):
         facts, read = hub_corpus.open_dataset(
             name,
             splits=splits,
@@ -113,6 +131,10 @@ def open_corpus(name: str, settings: ReadingSettings, *, splits: Sequence[str] =
             stream_to=cache if settings.streaming else None,
             max_documents=settings.max_documents,
         )
+    else:
+        files = local.find_files(Path(name).expanduser())
+        facts = local.content_hash(files)
+        read = partial(local.read_all, files, separator=settings.document_separator, column=settings.text_column)
 
     def documents() -> Iterator[str]:
         number = 0

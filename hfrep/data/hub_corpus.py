@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from hfrep.data.cache import prepared
 from hfrep.data.local import content_hash, read
@@ -17,10 +17,30 @@ Rows = TypeVar("Rows")
 Opened = tuple[str, Callable[[], Iterator[str]]]
 
 
+class DatasetName(NamedTuple):
+    """What ``org/name[:config][@revision]`` says; None where it leaves a part out."""
+
+    repository: str
+    config: str | None
+    revision: str | None
+
+    @classmethod
+    def parse(cls, name: str) -> "DatasetName":
+        whole, _, revision = name.partition("@")
+        repository, _, config = whole.partition(":")
+        return cls(repository, config or None, revision or None)
+
+    def load(self, **options: Any) -> Any:
+        """What `datasets.load_dataset` gives."""
+        import datasets  # takes a second to import, and most runs need it not
+
+        return datasets.load_dataset(self.repository, self.config, revision=self.revision, **options)
+
+
 def open_dataset(
     name: str, *, splits: Sequence[str], column: str, stream_to: Path | None, max_documents: int | None
 ) -> Opened:
-    """Fingerprint and documents of ``org/name[:config]``, of the first of `splits` that it has.
+    """Fingerprint and documents of ``org/name[:config][@revision]``, of the first of `splits` that it has.
 
     Args:
         stream_to: cache folder to write the documents to as they arrive; None to download the dataset first.
@@ -39,11 +59,8 @@ def open_dataset(
 
 
 def _load(name: str, splits: Sequence[str], column: str) -> tuple[str, Iterable[Mapping[str, object]]]:
-    import datasets  # takes a second to import, and most runs need it not
-
-    identifier, _, config = name.partition(":")
     with _told_as_not_had(name), offline_where_it_is():
-        dataset = _first_split(splits, lambda split: datasets.load_dataset(identifier, config or None, split=split))
+        dataset = _first_split(splits, lambda split: DatasetName.parse(name).load(split=split))
     _require_column(name, column, dataset.column_names)
     return str(dataset._fingerprint), dataset.select_columns([column])
 
@@ -57,13 +74,8 @@ def _write_stream(folder: Path, *, name: str, splits: Sequence[str], column: str
 
 
 def _stream(name: str, splits: Sequence[str]) -> Iterator[Mapping[str, object]]:
-    import datasets
-
-    identifier, _, config = name.partition(":")
     with _told_as_not_had(name), offline_where_it_is():
-        yield from _first_split(
-            splits, lambda split: datasets.load_dataset(identifier, config or None, split=split, streaming=True)
-        )
+        yield from _first_split(splits, lambda split: DatasetName.parse(name).load(split=split, streaming=True))
 
 
 def _first_split(splits: Sequence[str], load: Callable[[str], Rows]) -> Rows:

@@ -36,7 +36,8 @@ from tokenizers import (
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from hfrep.errors import ConfigError, DataError, ProofError
-from hfrep.network import hub_reachable
+from hfrep.fetching import fetched
+from hfrep.models.adapter_facts import base_name, is_adapter
 from hfrep.settings import setting
 
 Documents = Callable[[], Iterable[str]]
@@ -123,32 +124,30 @@ def encode_documents(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -
 
 
 def load_tokenizer(name_or_path: str, *, own_pad: bool = True) -> PreTrainedTokenizerFast:
-    """The tokenizer in a folder or on the Hub.
+    """The tokenizer in a folder or on the Hub; of an adapter that has none, its base's.
 
     Args:
         own_pad: refuse one without a pad token of its own, from which a model cannot learn to end. Whoever only scores
             masks the padding out and needs none.
 
     Raises:
-        DataError: there is none, or it has no pad token of its own.
+        ConfigError, HubError: it is not there, and cannot be fetched.
+        DataError: there is none in it, or none that opens, or it has no pad token of its own.
     """
-    folder = Path(name_or_path)
-    if folder.is_dir():
-        if not any((folder / name).exists() for name in TOKENIZER_FILES):
-            # The library would give an empty tokenizer of five tokens, without an error.
-            found = ", ".join(sorted(path.name for path in folder.iterdir())[:5]) or "nothing"
-            raise _no_tokenizer(name_or_path, "tokenizer.json or vocabulary files", found, "name the right folder")
-    elif not re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?", name_or_path):
-        raise _no_tokenizer(name_or_path, "a tokenizer's folder", "no such folder", "correct the path")
-    local = folder.is_dir() or not hub_reachable()
+    where = f"tokenizer {name_or_path}"
+    folder = fetched(name_or_path, where=where, what="tokenizer", weights=False)
+    if is_adapter(folder) and not has_tokenizer(folder):
+        folder = fetched(base_name(folder), where=where, what="tokenizer", weights=False)
+    if not has_tokenizer(folder):
+        # The library would give an empty tokenizer of five tokens, without an error.
+        found = ", ".join(sorted(path.name for path in folder.iterdir())[:5]) or "nothing"
+        raise _no_tokenizer(name_or_path, "tokenizer.json or vocabulary files", found, "name the right folder")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name_or_path, local_files_only=local)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # on a damaged file the library underneath raises nothing narrower
-        if folder.is_dir():
-            found = f"{type(error).__name__}: {error}".splitlines()[0]
-            raise _no_tokenizer(name_or_path, "a tokenizer that opens", found, "save it again") from error
-        found = "no such folder, not in the cache, and the Hub out of reach" if local else str(error).splitlines()[0]
-        raise _no_tokenizer(name_or_path, "a folder or a Hub id", found, "correct the name") from error
+        found = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise _no_tokenizer(name_or_path, "a tokenizer that opens", found, "save it again") from error
+    tokenizer.name_or_path = name_or_path
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         found = type(tokenizer).__name__
         raise _no_tokenizer(name_or_path, "a fast tokenizer (tokenizer.json)", found, "convert it") from None
@@ -164,6 +163,11 @@ def load_tokenizer(name_or_path: str, *, own_pad: bool = True) -> PreTrainedToke
             name_or_path, "a pad token of its own", found, "add one with add_special_tokens and save it"
         )
     return tokenizer
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Whether `folder` holds a tokenizer's files."""
+    return any((folder / name).exists() for name in TOKENIZER_FILES)
 
 
 def tokenizer_hash(tokenizer: PreTrainedTokenizerFast) -> str:

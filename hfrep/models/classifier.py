@@ -3,12 +3,9 @@
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import torch
 from transformers import (
-    AutoConfig,
     AutoModelForSequenceClassification,
     PreTrainedConfig,
     PreTrainedModel,
@@ -16,9 +13,10 @@ from transformers import (
 )
 
 from hfrep.errors import ConfigError
-from hfrep.models.presets import quiet_library, set_dropout
-from hfrep.models.stored import load_with_new_head
-from hfrep.network import hub_reachable
+from hfrep.models.labels import label_config
+from hfrep.models.named import load_with_new_head, stored_config
+from hfrep.models.presets import set_dropout
+from hfrep.models.quiet import quiet_library
 
 
 @dataclass(frozen=True)
@@ -55,17 +53,9 @@ def open_classifier(
     Raises:
         ConfigError: it cannot be opened, is no text model, or has a head for other labels.
     """
-    outputs = 1 if labels is None else len(labels)
-    head: dict[str, Any] = {
-        "num_labels": outputs,
-        "problem_type": "regression" if labels is None else "single_label_classification",
-        "pad_token_id": pad_token_id,
-    }
-    if labels is not None:
-        head["id2label"] = dict(enumerate(labels))
-        head["label2id"] = {label: number for number, label in enumerate(labels)}
+    head = {**label_config(labels), "pad_token_id": pad_token_id}
     with quiet_library():
-        stored = _stored_config(name)
+        stored = stored_config(name)
         if stored is not None:
             _refuse_other_labels(name, stored, labels)
         model, missing = load_with_new_head(name, AutoModelForSequenceClassification, **head)
@@ -97,15 +87,6 @@ def require_text_body(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
             found=f"{len(tokenizer):,} tokens",
             do="give the tokenizer that the model was made with",
         )
-
-
-def _stored_config(name: str) -> PreTrainedConfig | None:
-    """None where it cannot be read: the loading that follows says why."""
-    local = Path(name).is_dir() or not hub_reachable()
-    try:
-        return AutoConfig.from_pretrained(name, local_files_only=local)
-    except (OSError, ValueError, KeyError):
-        return None
 
 
 def _refuse_other_labels(name: str, config: PreTrainedConfig, labels: Sequence[str] | None) -> None:

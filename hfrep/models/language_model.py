@@ -1,11 +1,8 @@
 """A stored language model, masked or causal as it says itself."""
 
-from pathlib import Path
 from typing import Any
 
-from huggingface_hub.errors import StrictDataclassError
 from transformers import (
-    AutoConfig,
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
     PreTrainedConfig,
@@ -19,8 +16,8 @@ from transformers.models.auto.modeling_auto import (
 
 from hfrep.errors import ConfigError
 from hfrep.models.isolation import longest_document
+from hfrep.models.named import stored_config
 from hfrep.models.presets import ModelSettings, build_model
-from hfrep.network import hub_reachable
 
 MASKED, CAUSAL = set(MODEL_FOR_MASKED_LM_MAPPING_NAMES.values()), set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
 
@@ -32,13 +29,9 @@ def open_language_model(name: str, tokenizer: PreTrainedTokenizerBase) -> PreTra
         ConfigError: it is not there, not readable, or no masked or causal language model; or `tokenizer` has more
             tokens than it.
     """
-    local = Path(name).is_dir() or not hub_reachable()
-    try:
-        config = AutoConfig.from_pretrained(name, local_files_only=local)
-    except (OSError, ValueError, KeyError, StrictDataclassError):
-        auto_class: Any = AutoModelForMaskedLM  # fails on the same config, and `build_model` says why in one sentence
-    else:
-        auto_class = _auto_class(name, config)
+    config = stored_config(name)
+    # Without one any class fails, and `build_model` says why in one sentence.
+    auto_class = AutoModelForMaskedLM if config is None else _auto_class(name, config)
     settings = ModelSettings(model_name_or_path=name)
     return build_model(settings, tokenizer=tokenizer, sequence_length=1, auto_class=auto_class)
 

@@ -5,8 +5,6 @@ live modules get `ModelSettings.dropout`.
 """
 
 import dataclasses
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import ClassVar
 
 from torch import nn
@@ -17,14 +15,14 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.utils import logging
 
 from hfrep.errors import ConfigError
 from hfrep.models.fresh import check_fits, fresh_model
 from hfrep.models.isolation import admit_row_masks, is_causal, longest_document
+from hfrep.models.named import load_stored
+from hfrep.models.quiet import quiet_library
 from hfrep.models.shapes import FAMILIES, PRESETS, example, fitting
 from hfrep.models.sizing import parse_parameters
-from hfrep.models.stored import load_stored
 from hfrep.models.vocabulary import fit_vocabulary
 from hfrep.settings import setting
 
@@ -233,17 +231,3 @@ def _check_length(name: str, config: PreTrainedConfig, sequence_length: int) -> 
             found=str(sequence_length),
             do="shorten it, or give a config.json with a larger max_position_embeddings",
         )
-
-
-@contextmanager
-def quiet_library() -> Iterator[None]:
-    """Keep the library's remarks and progress bars from the user: what matters in them is checked here."""
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()

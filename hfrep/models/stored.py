@@ -1,89 +1,69 @@
-"""Weights to go on from: a folder or a Hub id, opened by an auto class; each way to fail is one sentence."""
+"""Weights in a folder, opened by an auto class; each way to fail is one sentence."""
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
-from transformers import AutoConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
 from hfrep.errors import ConfigError
-from hfrep.network import hub_reachable
+from hfrep.fetching import WHERE
 
 REASON_LENGTH = 200  # characters of a library's message that go into our sentence
 
 
-def load_stored(name: str, auto_class: Any) -> PreTrainedModel:
-    """The model called `name`, in float32.
-
-    Raises:
-        ConfigError: it is not there, cannot be read, or lacks weights outside its head.
-    """
-    model, missing = load_with_new_head(name, auto_class)
-    _require_all(name, model, [key for key in missing if key.startswith(f"{model.base_model_prefix}.")])
-    return model
-
-
-def load_with_new_head(name: str, auto_class: Any, **config: Any) -> tuple[PreTrainedModel, list[str]]:
-    """The model called `name`, in float32, and the names of its weights that are not stored and were drawn at random.
+def load_folder(
+    folder: Path, auto_class: Any, *, name: str, where: str = WHERE, **config: Any
+) -> tuple[PreTrainedModel, list[str]]:
+    """The model in `folder`, in float32, and the names of its weights that are not stored and were drawn at random.
 
     Such may be a head's, or a pooler's, which pretraining has no use for.
 
     Args:
+        name: what the user called the folder.
+        where: how an error calls the setting.
         config: what its configuration is to say instead.
 
     Raises:
-        ConfigError: it is not there, cannot be read, or lacks other weights.
+        ConfigError: there is none, it cannot be read, or lacks other weights.
     """
-    in_folder = Path(name).is_dir()
-    if in_folder:
-        _check_folder(Path(name))
-    elif not re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?", name):
-        raise _no_weights("a folder with a model", f"no folder {name}", "correct the path")
-    local = in_folder or not hub_reachable()
+    _check_folder(folder, name, where)
     try:
         model, info = auto_class.from_pretrained(
-            name,
+            folder,
             dtype=torch.float32,
-            local_files_only=local,
+            local_files_only=True,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # reported below, in our words
             **config,
         )
     except OSError as error:
-        if local and not in_folder:
-            raise _no_weights(
-                "a folder, or a Hub id that can be fetched or is in the cache",
-                f"{name!r}, which is no folder here and not in the cache, and the Hub out of reach",
-                "correct the path, or fetch the model while there is a network",
-            ) from error
-        raise _no_weights("a model that can be read", reason(error), "check the name and the files") from error
+        raise _no_weights(where, "a model that can be read", reason(error), "check the name and the files") from error
     except (ValueError, RuntimeError, KeyError, SafetensorError, StrictDataclassError) as error:
-        raise _no_weights(f"weights that {auto_class.__name__} opens", reason(error), "give others") from error
+        raise _no_weights(where, f"weights that {auto_class.__name__} opens", reason(error), "give others") from error
     missing = sorted(info["missing_keys"])
     prefix = "" if model.base_model is model else f"{model.base_model_prefix}."
     body = [key for key in missing if key.startswith(prefix) and ".pooler." not in f".{key}"]
-    _require_all(name, model, [*body, *(key for key, *_ in info["mismatched_keys"])])
+    require_all(name, model, [*body, *(key for key, *_ in info["mismatched_keys"])], where)
     return model, missing
 
 
-def _require_all(name: str, model: PreTrainedModel, unfit: list[str]) -> None:
+def require_all(name: str, model: PreTrainedModel, unfit: list[str], where: str = WHERE) -> None:
+    """Refuse a model that lacks weights, `unfit`, which it should have.
+
+    Raises:
+        ConfigError: there is one.
+    """
     if unfit:
         raise _no_weights(
+            where,
             f"weights for all of {type(model).__name__} but its head",
             f"{len(unfit)} tensors missing or of another shape in {name} ({min(unfit)} …)",
             "give a model of this architecture and shape",
         )
-
-
-def stored_pad(name: str) -> int | None:
-    """The pad token that the config of the model called `name` knows of."""
-    local = Path(name).is_dir() or not hub_reachable()
-    pad: int | None = getattr(AutoConfig.from_pretrained(name, local_files_only=local), "pad_token_id", None)
-    return pad
 
 
 def reason(error: Exception) -> str:
@@ -92,17 +72,17 @@ def reason(error: Exception) -> str:
     return first_sentence[:REASON_LENGTH] or type(error).__name__
 
 
-def _check_folder(folder: Path) -> None:
+def _check_folder(folder: Path, name: str, where: str) -> None:
     file = folder / "config.json"
     if not file.is_file():
         inside = [path.parent for path in sorted(folder.glob("*/config.json"))]
         do = f"give {inside[0]}" if inside else "give the folder that save_pretrained wrote"
-        raise _no_weights("a folder with a config.json", f"none in {folder}", do)
+        raise _no_weights(where, "a folder with a config.json", f"none in {name}", do)
     try:
         json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(where=str(file), expected="JSON", found=reason(error), do="restore the file") from None
 
 
-def _no_weights(expected: str, found: str, do: str) -> ConfigError:
-    return ConfigError(where="--model_name_or_path", expected=expected, found=found, do=do)
+def _no_weights(where: str, expected: str, found: str, do: str) -> ConfigError:
+    return ConfigError(where=where, expected=expected, found=found, do=do)

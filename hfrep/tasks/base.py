@@ -72,9 +72,11 @@ class TaskData:
         splits: ``train``, those that `task` reports, and ``test`` ones where they were asked for.
         notes: in what the splits are not the official ones, as sentences for the protocol.
         fingerprint: hex digest of all texts and targets.
+        dataset: ``org/name:config`` of the Hub that they were read from; None where it was files.
     """
 
     task: Task
     splits: Mapping[str, Split]
     notes: tuple[str, ...]
     fingerprint: str
+    dataset: str | None = None

@@ -60,7 +60,7 @@ def open_task(name: str, settings: TaskSettings, *, test: bool = False) -> TaskD
             reader.add(split, source)
         if task is GLUE["mnli"]:
             reader.add_diagnostic()
-    return reader.read()
+    return reader.read(source.dataset)
 
 
 def held_out(size: int, share: float, seed: int) -> tuple[Integers, Integers]:
@@ -127,8 +127,8 @@ class _Reader:
         else:
             self._splits[DIAGNOSTIC] = self._examples("test", table)
 
-    def read(self) -> TaskData:
-        return TaskData(self._task, self._splits, tuple(self._notes), _fingerprint(self._splits))
+    def read(self, dataset: str | None) -> TaskData:
+        return TaskData(self._task, self._splits, tuple(self._notes), _fingerprint(self._splits), dataset)
 
     def _examples(self, split: str, table: Table) -> Split:
         task, learned = self._task, split in ("train", *self._task.reported)

@@ -64,10 +64,12 @@ class Source:
     Attributes:
         where: the folder or dataset they are in.
         splits: what reads each, by name.
+        dataset: ``org/name[:config]`` on the Hub; None of files.
     """
 
     where: str
     splits: Mapping[str, Callable[[], Table]]
+    dataset: str | None = None
 
     def read(self, split: str) -> tuple[Table, bool]:
         """A split, or where there is only ``<split>_subset`` this, and whether it is only this.
@@ -127,7 +129,8 @@ def hub_source(dataset: str, *config: str) -> Source:
             do="give a folder that holds <task>/<split>.parquet with --data",
         ) from error
     where = " ".join((dataset, *config))
-    return Source(where, {str(split): partial(_of_dataset, where, split, rows) for split, rows in had.items()})
+    splits = {str(split): partial(_of_dataset, where, split, rows) for split, rows in had.items()}
+    return Source(where, splits, ":".join((dataset, *config)))
 
 
 def read_table(file: Path) -> Table:

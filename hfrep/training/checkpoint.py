@@ -253,19 +253,34 @@ def one_writer(folder: Path) -> Iterator[None]:
     Raises:
         CheckpointError: another process holds it, or the folder cannot be written or is not a run's.
     """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        require_ours(folder)
+    except OSError as error:
+        raise _not_writable(folder, error) from None
+    with locked(folder):
+        yield
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder that is there, whatever it holds.
+
+    Raises:
+        CheckpointError: another process holds it, or it cannot be taken.
+    """
     with contextlib.ExitStack() as held:
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            require_ours(folder)
             _lock(held.enter_context(open(folder / LOCK, "a+")))
         except OSError as error:
-            raise CheckpointError(
-                where=str(folder),
-                expected="a folder that can be written",
-                found=str(error),
-                do="give another --output_dir",
-            ) from None
+            raise _not_writable(folder, error) from None
         yield
+
+
+def _not_writable(folder: Path, error: OSError) -> CheckpointError:
+    return CheckpointError(
+        where=str(folder), expected="a folder that can be written", found=str(error), do="give another --output_dir"
+    )
 
 
 def require_ours(folder: Path) -> None:

@@ -3,6 +3,7 @@
 import atexit
 import os
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +11,9 @@ import psutil
 import torch
 import transformers
 from accelerate import Accelerator, PartialState
-from accelerate.utils import DistributedType, TorchDynamoPlugin
+from accelerate.utils import DistributedType, TorchDynamoPlugin, gather_object
 
-from hfrep.errors import ConfigError
+from hfrep.errors import ConfigError, HfrepError
 from hfrep.settings import setting
 from hfrep.training.checkpoint import require_ours
 
@@ -123,6 +124,23 @@ def start(settings: ProcessSettings, output_dir: str) -> Accelerator:
     if isinstance(settings, LaunchSettings):
         torch.manual_seed(settings.seed)
     return accelerator
+
+
+def on_main(accelerator: Accelerator, act: Callable[[], object]) -> None:
+    """Let the main process `act`; what it may not, no process may.
+
+    Raises:
+        HfrepError: the main process's, on every process.
+    """
+    problem: HfrepError | None = None
+    if accelerator.is_main_process:
+        try:
+            act()
+        except HfrepError as error:
+            problem = error
+    problem = gather_object([problem])[0]
+    if problem is not None:
+        raise problem
 
 
 def leave_process_group() -> None:

@@ -66,15 +66,8 @@ class Record:
             _replace(self.folder / "run.json", json.dumps(dict(run), indent=1, default=str))
 
     def metrics(self) -> list[dict[str, Any]]:
-        """All records so far; a line that a kill cut short is left out."""
-        path = self.folder / "metrics.jsonl"
-        records = []
-        for line in path.read_text().splitlines() if path.exists() else []:
-            try:
-                records.append(json.loads(line))
-            except ValueError:
-                break
-        return records
+        """All records so far."""
+        return read_metrics(self.folder)
 
     def step(self, step: int, progress: float, *, seconds_per_step: float, **values: float) -> None:
         """Record training values after `step` optimizer steps."""
@@ -106,6 +99,18 @@ class Record:
                 file.write(json.dumps(record) + "\n")
         if self.accelerator.log_with:
             self.accelerator.log(dict(values), step=step)
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """All records so far of the run in `folder`; a line that a kill cut short is left out."""
+    path = folder / "metrics.jsonl"
+    records = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            break
+    return records
 
 
 def environment() -> dict[str, Any]:

@@ -11,12 +11,11 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
 from torch import nn
 
 from hfrep.data.order import Order
 from hfrep.data.rows import Rows
-from hfrep.errors import CheckpointError, HfrepError, TrainingError
+from hfrep.errors import CheckpointError, TrainingError
 from hfrep.models.scaling import tokens_per_second
 from hfrep.objectives.base import Objective
 from hfrep.settings import as_dict
@@ -31,7 +30,7 @@ from hfrep.training.checkpoint import (
     require_room,
     state_bytes,
 )
-from hfrep.training.launch import describe_device
+from hfrep.training.launch import describe_device, on_main
 from hfrep.training.loop import LoopSettings, Outcome, Training
 from hfrep.training.optim import OptimizerSettings
 from hfrep.training.record import Record, RecordSettings, environment
@@ -84,7 +83,7 @@ class Run:
     def writing(self) -> Iterator[None]:
         """Hold the folder's lock, on the main process, while the run writes to it."""
         with ExitStack() as held:
-            self._on_main(lambda: held.enter_context(one_writer(self.folder)))
+            on_main(self.accelerator, lambda: held.enter_context(one_writer(self.folder)))
             yield
         # Left by one process while another still speaks, a process group aborts at times.
         try:
@@ -96,22 +95,6 @@ class Run:
                 found="one gone",
                 do="see its message, and start the same command again",
             ) from None
-
-    def _on_main(self, act: Callable[[], object]) -> None:
-        """Let the main process `act`; what it may not, no process may.
-
-        Raises:
-            HfrepError: the main process's, on every process.
-        """
-        problem: HfrepError | None = None
-        if self.accelerator.is_main_process:
-            try:
-                act()
-            except HfrepError as error:
-                problem = error
-        problem = gather_object([problem])[0]
-        if problem is not None:
-            raise problem
 
     def result(self) -> list[str] | None:
         """The lines of the result in ``run.json``, if this same run has been finished in the folder.
@@ -154,14 +137,14 @@ class Run:
     ) -> Outcome:
         """Train to the end, from wherever the folder stands, or until the run is asked to stop; see `Training`."""
         resumed = self._resume_point()
-        self._on_main(lambda: require_room(self.folder, state_bytes(objective)))
+        on_main(self.accelerator, lambda: require_room(self.folder, state_bytes(objective)))
         training = self._training(objective, rows, order, budget, evaluate, on_saved, enough)
         if resumed is not None:
             training.resume(*resumed)
         self.tell(device=describe_device(self.accelerator), budget=f"{budget}, {self._where_it_starts(resumed)}")
         tokens_per_step = self.settings.loop.train_batch_size * tokens_per_row
         done = budget.progress(training.state.step, training.state.seconds)
-        self.record.open(self._description(), step=training.state.step, done=done, tokens_per_step=tokens_per_step)
+        self.record.open(self.description(), step=training.state.step, done=done, tokens_per_step=tokens_per_step)
         outcome = training.run()
         if outcome.interruption:
             self.say(
@@ -214,12 +197,13 @@ class Run:
 
     def finish(self, result: Sequence[str], metrics: Mapping[str, float]) -> None:
         """Write the lines of the result to ``run.json``, which makes the run a finished one, and print them."""
-        description = self._description() | {"metrics": dict(metrics), "result": list(result)}
+        description = self.description() | {"metrics": dict(metrics), "result": list(result)}
         self.record.write_run(description)
         if not self.quiet:
             self.say("\n".join(result))
 
-    def _description(self) -> dict[str, Any]:
+    def description(self) -> dict[str, Any]:
+        """What ``run.json`` tells before there is a result."""
         return {
             **environment(),
             "processes": self.accelerator.num_processes,

@@ -5,16 +5,16 @@ import re
 
 import pytest
 import torch
-from checkpoints import DECODERS, KINDS, checkpoint
+from checkpoints import CARD, DECODERS, KINDS, checkpoint
 from conftest import sentences
 from peft import PeftConfig, PeftModel, get_peft_model
 
-from hfrep.adaptation.adapter_files import open_adapter
 from hfrep.adaptation.adapter_methods import REFUSED
 from hfrep.adaptation.adapters import AdapterSettings, add_adapter, save_adapter
-from hfrep.adaptation.merging import merge
 from hfrep.errors import ConfigError
+from hfrep.models.adapter_files import open_adapter
 from hfrep.models.classifier import open_classifier
+from hfrep.models.merging import merge
 
 LABELS = ("no", "maybe", "yes")
 METHODS = {
@@ -92,7 +92,7 @@ def test_a_cell(method, kind, bases, inputs, wordpiece, tmp_path):
     assert not still & trained, "what takes part in training moves"
     assert still == before.keys() - trained, "what is frozen is bit-equal"
 
-    save_adapter(model, wordpiece, tmp_path / "adapter", labels=LABELS, card="")
+    save_adapter(model, wordpiece, tmp_path / "adapter", labels=LABELS, card=CARD)
     reopened, _ = open_adapter(tmp_path / "adapter")
     computed = logits(model, inputs)
     assert torch.equal(logits(reopened, inputs), computed)

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 from conftest import RECIPES, recipe, sentences
+from huggingface_hub import ModelCard
 from tasks_on_disk import write_model, write_task
 
 from hfrep.errors import HfrepError
@@ -92,6 +93,10 @@ def test_what_is_saved_says_how_it_opens_and_was_reopened(finished):
             card = (finished / "garden" / name / f"seed-{seed}" / saved / "README.md").read_text()
             assert "from_pretrained" in card
             assert "- a process without hfrep opens it as" in card
+            (score,) = ModelCard(card).data.eval_results
+            by_seed = next(cell for cell in results(finished)["cells"] if cell["row"] == name)["by_seed"]
+            assert (score.metric_type, score.dataset_type, score.dataset_split) == ("accuracy", "garden", "validation")
+            assert score.metric_value == pytest.approx(by_seed[seed], rel=1e-5)
         assert not list((finished / "garden" / f"{name}-random").rglob(saved))
     assert not list(finished.rglob("*-probe.npz"))
     assert not list(finished.rglob("checkpoints"))

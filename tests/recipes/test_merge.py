@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from checkpoints import checkpoint
+from checkpoints import CARD, checkpoint
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from hfrep.adaptation.adapters import AdapterSettings, add_adapter, save_adapter
@@ -30,7 +30,7 @@ def adapter(wordpiece, tmp_path):
     with torch.no_grad():
         for part in model.parameters():
             part.add_(torch.randn_like(part) * 0.3 * part.requires_grad)
-    save_adapter(model, wordpiece, tmp_path / "adapter", labels=LABELS, card="")
+    save_adapter(model, wordpiece, tmp_path / "adapter", labels=LABELS, card=CARD)
     return model, tmp_path / "adapter", base
 
 
@@ -64,7 +64,7 @@ def test_a_moved_base_is_named(adapter, tmp_path, monkeypatch):
     _, folder, base = adapter
     monkeypatch.chdir(tmp_path)
     base.rename(tmp_path / "elsewhere")
-    with pytest.raises(HfrepError, match="say with --base where that model is now"):
+    with pytest.raises(HfrepError, match=r"say where that model is now, with --base of recipes/merge\.py"):
         MAIN(flags(folder, tmp_path / "out"))
     assert MAIN(flags(folder, tmp_path / "out", "--base", "elsewhere")) == 0
 

@@ -203,7 +203,10 @@ def test_two_processes_end_where_one_does(finished, flags, tmp_path):
     [
         (["--max_tokens", "1e6"], "found --max_steps and --max_tokens; give one"),
         (["--corpus", "nowhere.txt"], "nowhere.txt: expected a file or a folder, found nothing there"),
-        (["--tokenizer", "./nowhere"], "tokenizer ./nowhere: expected a tokenizer's folder, found no such folder"),
+        (
+            ["--tokenizer", "./nowhere"],
+            "tokenizer ./nowhere: expected a folder with a tokenizer, or a Hub id, found no folder ./nowhere",
+        ),
         (["--sequence_length", "1000"], "--sequence_length: expected at most the 512 positions that bert-micro has"),
         (["--model", "bert-smal"], "did you mean bert-small?"),
         (["--max_step", "5"], "found --max_step; did you mean --max_steps?"),

@@ -41,8 +41,11 @@ def test_commands_are_taken(name, flags, capsys):
     """Training recipes resolve each command up to where training would start; the others' settings parse."""
     module = recipe(name)
     if LaunchSettings not in module.GROUPS:
-        module.parse(*module.GROUPS, argv=flags)
+        module.parse(*module.GROUPS, argv=flags, positional=getattr(module, "POSITIONAL", None))
         return
+    if "runs/blocks" in flags:
+        recipe("prepare").main([])
+        capsys.readouterr()
     assert module.main([*flags, "--dry_run"]) == 0
     printed = capsys.readouterr().out
     assert "stopped here" in printed

@@ -16,7 +16,7 @@ from conftest import documents
 from hfrep.data import hub_corpus
 from hfrep.data.blocks import BlockSettings
 from hfrep.data.corpus import CorpusSettings, open_corpus, open_training_and_validation
-from hfrep.data.text import open_text
+from hfrep.data.text import pack_text
 from hfrep.errors import ConfigError, DataError
 
 THREE = ["One fish.\nTwo fish.", "Red fish.", "Grüner Fisch 🦄."]
@@ -280,11 +280,13 @@ def hub(monkeypatch):
     }
     loaded = []
 
-    def load(identifier, config, *, split, streaming=False):
+    def load(identifier, config, *, split, revision, streaming=False):
         if identifier != "a/b":
             raise datasets.exceptions.DatasetNotFoundError(f"Dataset {identifier!r} doesn't exist on the Hub")
         if config == "one-split" and split != "train":
             raise ValueError(f"Unknown split {split!r}. Should be one of ['train'].")
+        if revision not in (None, "v1"):
+            raise ValueError(f"Revision {revision!r} not found")
         loaded.append(split)
         return splits[split].to_iterable_dataset() if streaming else splits[split]
 
@@ -383,7 +385,7 @@ def opened_text(tmp_path, tokenizer, content, separator="blank"):
         document_separator=separator,
         cache_dir=str(tmp_path / "cache"),
     )
-    return open_text(corpora, BlockSettings(sequence_length=32), tokenizer, seed=0)
+    return pack_text(corpora, BlockSettings(sequence_length=32), tokenizer, seed=0)
 
 
 def test_too_little_for_a_row(tmp_path, wordpiece):

@@ -218,8 +218,8 @@ def test_config_file_gives_fresh_weights(as_folder, wordpiece, saved):
         ({"model": "bert-mini", "model_name_or_path": "x"}, "found both (bert-mini and x); give --model for fresh"),
         ({"model": "bert-minni"}, "found 'bert-minni'; did you mean bert-mini?"),
         ({"model": "here/config.json"}, "--model: expected a config.json, found no file here/config.json"),
-        ({"model_name_or_path": "./nope"}, "expected a folder with a model, found no folder ./nope; correct the path"),
-        ({"model_name_or_path": "nowhere/mlm/model"}, "found no folder nowhere/mlm/model"),
+        ({"model_name_or_path": "./nope"}, "with a model, or a Hub id, found no folder ./nope; correct the path"),
+        ({"model_name_or_path": "nowhere/mlm/model"}, "found 'nowhere/mlm/model', which is no folder here and not in"),
         (
             {"model_name_or_path": "someone/something"},
             "a Hub id that can be fetched or is in the cache, found 'someone/something', which is no folder here and "
@@ -230,7 +230,7 @@ def test_config_file_gives_fresh_weights(as_folder, wordpiece, saved):
 )
 def test_wrong_sources_get_one_sentence(settings, sentence, wordpiece, monkeypatch):
     """No source or two, unknown names, missing paths, a Hub id offline, rows that are too long."""
-    monkeypatch.setattr("hfrep.models.stored.hub_reachable", lambda: False)
+    monkeypatch.setattr("hfrep.fetching.hub_reachable", lambda: False)
     with pytest.raises(ConfigError, match=re.escape(sentence)):
         build(wordpiece, **settings)
 

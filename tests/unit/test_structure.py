@@ -12,7 +12,7 @@ LIBRARY = sorted((ROOT / "hfrep").rglob("*.py"))
 RECIPES = sorted((ROOT / "recipes").glob("*.py"))
 # Each part may import itself and what stands before it.
 LAYERS = [
-    {"errors", "settings", "network"},
+    {"errors", "settings", "network", "fetching"},
     {"data", "models"},
     {"tasks", "objectives"},
     {"training", "adaptation", "evaluation", "export", "card", "reports"},

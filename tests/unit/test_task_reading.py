@@ -81,6 +81,7 @@ def test_labels_are_matched_by_name(tmp_path):
     (tmp_path / "rte" / "train.jsonl").unlink()
     write_parquet(tmp_path / "rte" / "train.parquet", swapped, NAMES[::-1])
     assert targets(settings) == [0, 1, 0]
+    assert open_task("rte", settings).dataset is None, "files may hold anything"
     assert open_task("rte", settings).notes == (
         "train: labels numbered as not_entailment, entailment there, matched by name",
     )
@@ -122,6 +123,7 @@ def test_the_hubs_labels_are_matched_by_name(monkeypatch):
         assert found.texts == (["p", "q", "r"], ["a", "b", "c"])
         assert found.targets is None if name.startswith(("test", "ax")) else found.targets.tolist() == [2, 0, 1]
     assert len(data.notes) == 3
+    assert data.dataset == "nyu-mll/glue:mnli"
 
 
 def test_the_hub_out_of_reach_is_told():

@@ -285,14 +285,13 @@ def test_damaged_tokenizer_is_refused(tmp_path, content):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("./nowhere", "expected a tokenizer's folder, found no such folder; correct the path"),
-        ("a/b/c", "expected a tokenizer's folder, found no such folder"),
-        ("no-one/nothing", "expected a folder or a Hub id, found no such folder, not in the cache, and the Hub out of"),
+        ("./nowhere", "expected a folder with a tokenizer, or a Hub id, found no folder ./nowhere; correct the path"),
+        ("no-one/nothing", "no-one/nothing', which is no folder here and not in the cache, and the Hub out of reach"),
     ],
 )
 def test_missing_tokenizer(name, words):
     """A path that is not there, and a Hub id without a network, are told apart."""
-    with pytest.raises(DataError, match=words):
+    with pytest.raises(ConfigError, match=f"tokenizer {name}: .*{words}"):
         load_tokenizer(name)
 
 

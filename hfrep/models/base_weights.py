@@ -1,21 +1,17 @@
-"""The model that an adapter belongs to, known by the digest of its weight files, wherever it lies."""
+"""The model that an adapter or a head belongs to, known by the digest of its weight files, wherever it lies."""
 
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from huggingface_hub import snapshot_download, try_to_load_from_cache
-from transformers.utils.hub import extract_commit_hash
-
-from hfrep.errors import CheckpointError
-from hfrep.network import hub_reachable
+from hfrep.errors import CheckpointError, HfrepError
+from hfrep.fetching import fetched
 
 # What from_pretrained reads, in its order of preference; other files may lie beside.
 WEIGHT_FILES = (r"model(-\d+-of-\d+)?\.safetensors", r"pytorch_model(-\d+-of-\d+)?\.bin")
-PATTERNS = (["*.json", "model*.safetensors"], ["*.json", "pytorch_model*.bin"])
 SEARCHED = Path("runs")
 SEARCH_DEPTH = 6  # folders below `SEARCHED`: task, adaptation, seed and the like
 
@@ -59,38 +55,26 @@ def weight_files(folder: Path) -> list[Path]:
     return []
 
 
-def model_folder(name: str, revision: str | None) -> Path | None:
-    """Where the files of the model called `name`, a folder or a Hub id, lie on this machine, fetched if they can be.
+def find_base(weights: Weights, names: Sequence[str]) -> Path | None:
+    """A folder with the model that has `weights`: what one of `names` says, or one below ``runs``; None for none."""
+    return next((place for place in _places(names) if _has(place, weights)), None)
 
-    None where there is no such folder, and the Hub does not know the name or is out of reach.
-    """
-    if Path(name).is_dir():
-        return Path(name)
+
+def means(name: str, place: Path) -> bool:
+    """Whether `name`, a folder or a Hub id, is `place` on this machine."""
     try:
-        for patterns in PATTERNS:
-            folder = Path(
-                snapshot_download(
-                    name, revision=revision, allow_patterns=patterns, local_files_only=not hub_reachable()
-                )
-            )
-            if weight_files(folder):
-                return folder
-    except (OSError, ValueError):  # what huggingface_hub raises derives from these
-        return None
-    return None
+        return fetched(name) == place
+    except HfrepError:
+        return False
 
 
-def commit(name: str) -> str | None:
-    """The commit of the Hub's model called `name` that is in the cache; None for a folder."""
-    file = None if Path(name).is_dir() else try_to_load_from_cache(name, "config.json")
-    found: str | None = extract_commit_hash(file, None) if isinstance(file, str) else None
-    return found
-
-
-def find_base(weights: Weights, name: str, revision: str | None) -> Path | None:
-    """A folder with the model that has `weights`: what `name` says, or one below ``runs``; None where there is none."""
-    folder = model_folder(name, revision)
-    return next((place for place in (folder, *_models_below(SEARCHED)) if place and _has(place, weights)), None)
+def _places(names: Sequence[str]) -> Iterator[Path]:
+    for name in names:
+        try:
+            yield fetched(name)
+        except HfrepError:  # it is no more where it was
+            continue
+    yield from _models_below(SEARCHED)
 
 
 def _has(folder: Path, weights: Weights) -> bool:
