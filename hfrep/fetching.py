@@ -124,7 +124,7 @@ def fetched_dataset(name: str, files: Sequence[str], *, where: str, what: str) -
     hub = HubName.parse(name)
     if hub is None or hub.subfolder:
         raise _no_folder(name, where, what)
-    with _told(name, hub, where, what):
+    with _told(name, hub, where, what, DATASET):
         commit = _commit(hub.repository, hub.revision, constants.HF_HUB_CACHE, DATASET)
         return _complete(hub.repository, commit, DATASET, list(files))
 
@@ -219,7 +219,7 @@ def _paths(repository: str, commit: str, root: Path) -> list[str]:
 
 
 @contextmanager
-def _told(name: str, hub: HubName, where: str, what: str) -> Iterator[None]:
+def _told(name: str, hub: HubName, where: str, what: str, kind: str = MODEL) -> Iterator[None]:
     """Each way in which the Hub, or its cache, does not give what was asked for is one sentence."""
     try:
         yield
@@ -241,7 +241,7 @@ def _told(name: str, hub: HubName, where: str, what: str) -> Iterator[None]:
             do=f"correct the name, or log in with {LOGIN}",
         ) from None
     except RevisionNotFoundError:
-        raise _no_revision(hub, where) from None
+        raise _no_revision(hub, where, kind) from None
     except (RevisionResolutionError, LocalEntryNotFoundError) as error:
         partly = isinstance(error, IncompleteSnapshotError)
         raise ConfigError(
@@ -262,9 +262,9 @@ def _no_folder(name: str, where: str, what: str) -> HfrepError:
     return ConfigError(where=where, expected=expected, found=f"no folder {name}", do="correct the path")
 
 
-def _no_revision(hub: HubName, where: str) -> HfrepError:
+def _no_revision(hub: HubName, where: str, kind: str) -> HfrepError:
     try:
-        refs = HfApi().list_repo_refs(hub.repository)
+        refs = HfApi().list_repo_refs(hub.repository, repo_type=kind)
         known = [ref.name for ref in (*refs.branches, *refs.tags)]
     except (HTTPError, OSError):
         known = []

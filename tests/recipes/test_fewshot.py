@@ -209,6 +209,9 @@ def test_the_corpus_can_be_that_of_the_models_run(main, given, tmp_path, capsys)
     with pytest.raises(HfrepError, match=r"expected a run\.json beside the folder .*, found FileNotFoundError"):
         main(flagged)
     settings = {"corpus": [str(tmp_path / "corpus.txt")], "validation_fraction": 0.01}
+    (run / "run.json").write_text(json.dumps({"settings": settings | {"blocks": "me/blocks"}, "identity": {}}))
+    with pytest.raises(HfrepError, match=r"expected a run from texts, found one from blocks \(me/blocks\)"):
+        main(flagged)
     (run / "run.json").write_text(json.dumps({"settings": settings, "identity": {}}))
     assert main(flagged) == 0
     assert "contamination: garden" in capsys.readouterr().out

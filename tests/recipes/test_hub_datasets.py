@@ -102,7 +102,7 @@ def test_what_the_hub_has_not(hub, blocks, tmp_path):
     assert "--blocks me/nothing: expected a folder with" in nothing
     assert "no repository me/nothing there" in nothing
     assert "me/texts-only: expected rows made by recipes/prepare.py (blocks.json), found none; name the" in none
-    assert "expected a branch, a tag or a whole commit of me/blocks, found v9" in revision
+    assert "expected a branch, a tag or a whole commit of me/blocks, found v9; give main." in revision
 
 
 PUSH = """

@@ -243,6 +243,17 @@ def test_a_model_that_went_on_from_another_names_it(bert, wordpiece, tmp_path):
     assert card.title == "model, pretrained"
 
 
+def test_a_base_of_the_hub_is_known_by_its_commit(bert, tmp_path, monkeypatch):
+    """However it was called: a branch may move, and the card must not."""
+    bert.save_pretrained(tmp_path)
+    monkeypatch.setattr("hfrep.card.facts.model_folder", lambda name: tmp_path)
+    monkeypatch.setattr("hfrep.card.facts.is_whole", lambda name: True)
+    monkeypatch.setattr("hfrep.card.facts.commit_of", lambda name: SHA)
+    digest = Weights.of(tmp_path).digest
+    assert Base.named("me/tiny@main") == Base(HubName("me/tiny", revision=SHA), digest=digest)
+    assert Base.named("me/all/mrpc/full") == Base(HubName("me/all", "mrpc/full", SHA), digest=digest)
+
+
 def test_a_card_for_a_checkpoint_has_the_last_evaluation_until_then(bert, tmp_path):
     """It is told from the run's own files, while the run goes on."""
     (tmp_path / "run.json").write_text(json.dumps(run()))

@@ -42,5 +42,12 @@ def _trained_on(model: Path) -> list[Corpus]:
             found=f"{type(error).__name__} of {file}",
             do="name the corpora instead",
         ) from None
+    if told.get("blocks"):
+        raise ConfigError(
+            where="--check_contamination run",
+            expected="a run from texts",
+            found=f"one from blocks ({told['blocks']}), which do not say where their texts lie",
+            do="name the corpora instead",
+        )
     training, _ = open_training_and_validation(settings)
     return training
