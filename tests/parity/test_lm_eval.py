@@ -43,6 +43,12 @@ answer: "{{text.rsplit(' ', 1)[1]}}"
 """
 
 
+@pytest.fixture(autouse=True)
+def _small_corpus(monkeypatch):
+    """The built-in tasks are made of the docstrings of three packages: of all it takes minutes."""
+    monkeypatch.setattr("hfrep.data.docstrings.DISTRIBUTIONS", ("numpy", "scipy", "networkx"))
+
+
 @pytest.fixture(scope="module")
 def tokenizer():
     return decoder_tokenizer(load_tokenizer(str(Path(__file__).parents[2] / "tokenizers" / "bpe-8k")))
