@@ -120,7 +120,8 @@ def whole(model: PreTrainedModel, accelerator: Accelerator) -> PreTrainedModel:
     state = get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
     if not accelerator.is_main_process:
         return model
-    copy: PreTrainedModel = type(model)._from_config(model.config, dtype=torch.float32).eval()
+    with torch.random.fork_rng(devices=[]):  # what is drawn is overwritten, and a run that resumes does not draw it
+        copy: PreTrainedModel = type(model)._from_config(model.config, dtype=torch.float32).eval()
     missing = set(copy.load_state_dict(state, strict=False).missing_keys) - set(copy.all_tied_weights_keys)
     if missing:
         raise ProofError(
@@ -142,11 +143,15 @@ def export(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: P
 
 @contextmanager
 def written_aside(folder: Path) -> Iterator[Path]:
-    """An empty folder that takes the place of `folder` once it is filled."""
+    """An empty folder that takes the place of `folder` once it is filled; what is filled in part is removed."""
     aside = folder.with_name(f".{folder.name}")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
-    yield aside
+    try:
+        yield aside
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
     shutil.rmtree(folder, ignore_errors=True)
     aside.rename(folder)
 

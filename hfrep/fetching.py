@@ -234,10 +234,11 @@ def _told(name: str, hub: HubName, where: str, what: str, kind: str = MODEL) -> 
         ) from None
     except RepositoryNotFoundError:
         private = "the token may not read" if get_token() else "asks for a token"
+        noun = DATASET if kind == DATASET else "repository"  # a model may have the name that no dataset has
         raise HubError(
             where=where,
-            expected=f"a folder with a {what}, or the name of a repository on the Hub",
-            found=f"no folder {name}, and no repository {hub.repository} there, unless a private one that {private}",
+            expected=f"a folder with a {what}, or the name of a {noun} on the Hub",
+            found=f"no folder {name}, and no {noun} {hub.repository} there, unless a private one that {private}",
             do=f"correct the name, or log in with {LOGIN}",
         ) from None
     except RevisionNotFoundError:

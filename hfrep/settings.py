@@ -119,6 +119,8 @@ class _Parser(HfArgumentParser):
         # HfArgumentParser hands all metadata to argparse, which does not know `kind`.
         field = copy.copy(field)
         known = {key: value for key, value in field.metadata.items() if key != "kind"}
+        if field.type == bool | None and field.default is None:
+            known |= {"nargs": "?", "const": True}  # a bare flag means yes, as it does for a plain bool
         field.metadata = MappingProxyType(known)
         HfArgumentParser._parse_dataclass_field(parser, field)
 

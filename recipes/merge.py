@@ -22,9 +22,10 @@ from hfrep.card import Base, Card, Usage
 from hfrep.card.private import without_paths
 from hfrep.errors import ConfigError, told_in_one_sentence
 from hfrep.export import Reopening, export, prove_reload
-from hfrep.fetching import fetched
+from hfrep.fetching import fetched, pinned
+from hfrep.hub.plan import Plan
+from hfrep.hub.sending import push
 from hfrep.hub.settings import PushSettings
-from hfrep.hub.uploads import destination_of, push
 from hfrep.models.adapter_files import open_adapter
 from hfrep.models.isolation import longest_document
 from hfrep.models.language_model import CAUSAL, MASKED
@@ -68,12 +69,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the recipe; returns the status to exit with."""
     settings, hub, threads = parse(*GROUPS, argv=argv, description=__doc__)
     device = start_alone(threads)
-    if hub.push_to_hub:
-        destination_of(hub, Path(settings.output_dir))
+    plan = Plan.of(hub, Path(settings.output_dir)) if hub.push_to_hub else None
     adapter = fetched(settings.adapter, where="--adapter", what="adapter")
     model, tokenizer = open_adapter(adapter, settings.base, name=settings.adapter)
     config = model.peft_config[model.active_adapter]
     auto_class, pipeline_tag, kind = _kind(model.get_base_model())
+    here = Path(settings.adapter).is_dir()
     base = str(model.config._name_or_path)
     folder = _target(settings, base)
     print(f"adapter    {settings.adapter}: {config.peft_type.value}")
@@ -95,7 +96,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         tags=["hfrep", "merged", config.peft_type.value.lower()],
         usages=[Usage([f"from transformers import {auto_class}, AutoTokenizer"], USAGE.format(auto_class))],
         base=Base.named(base),
-        training=without_paths({"adapter": settings.adapter, "method": config.peft_type.value}),
+        training=without_paths(
+            {
+                "adapter": settings.adapter if here else pinned(settings.adapter),  # a branch may move
+                "method": config.peft_type.value,
+            }
+        ),
         proofs=[
             f"logits differ by {difference:.2g} at most from the adapter's, on {len(sentences)} sentences, in float32"
         ],
@@ -111,8 +117,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"reloaded   {opened}")
     print(f"difference {difference:.2g} at most between logits, on {len(sentences)} sentences")
     print(f"model      {folder}", flush=True)
-    if hub.push_to_hub:
-        push(Path(settings.output_dir), hub, strict=hub.hub_strict)
+    if plan is not None:
+        push(Path(settings.output_dir), hub, plan, strict=hub.hub_strict)
     return 0
 
 
@@ -124,7 +130,9 @@ def _kind(model: PreTrainedModel) -> tuple[str, str, str]:
     if name in CAUSAL:
         return "AutoModelForCausalLM", "text-generation", "A causal language model"
     if "SequenceClassification" in name:
-        return "AutoModelForSequenceClassification", "text-classification", "A text classifier"
+        named = {number: label for number, label in model.config.id2label.items() if label != f"LABEL_{number}"}
+        told = f" ({', '.join(f'{number} = {label}' for number, label in sorted(named.items()))})" if named else ""
+        return "AutoModelForSequenceClassification", "text-classification", f"A text classifier{told}"
     raise ConfigError(
         where="--adapter",
         expected="an adapter of a classifier or a language model",

@@ -23,8 +23,9 @@ from hfrep.data.text import pack_text, prepared_facts
 from hfrep.data.tokenizer import load_tokenizer
 from hfrep.errors import ConfigError, told_in_one_sentence
 from hfrep.export import written_aside
+from hfrep.hub.plan import Plan
+from hfrep.hub.sending import push
 from hfrep.hub.settings import PushSettings
-from hfrep.hub.uploads import destination_of, push
 from hfrep.settings import parse, setting
 from hfrep.training.launch import quiet_libraries
 
@@ -47,8 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     quiet_libraries()
     folder, causal = Path(output.output_dir), output.rows == "decoder"
     before = prepared_before(folder)
-    if hub.push_to_hub:
-        destination_of(hub, folder)
+    plan = Plan.of(hub, folder) if hub.push_to_hub else None
 
     # The rows, as training would make them.
     cut = cut.or_default(str(TOKENIZERS / ("bpe-8k" if causal else "wordpiece-8k")), causal=causal)
@@ -73,8 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             do="give another --output_dir, or remove the folder",
         )
     print(f"blocks: {folder}", flush=True)
-    if hub.push_to_hub:
-        push(folder, hub, strict=hub.hub_strict)
+    if plan is not None:
+        push(folder, hub, plan, strict=hub.hub_strict)
     return 0
 
 

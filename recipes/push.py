@@ -16,9 +16,10 @@ from pathlib import Path
 from hfrep.errors import ConfigError, told_in_one_sentence
 from hfrep.hub.contents import finished
 from hfrep.hub.outbox import Outbox
+from hfrep.hub.plan import Plan
 from hfrep.hub.round_trip import check_round_trip
+from hfrep.hub.sending import push
 from hfrep.hub.settings import RepositorySettings
-from hfrep.hub.uploads import push
 from hfrep.settings import parse, setting
 from hfrep.training.launch import quiet_libraries
 
@@ -61,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             found="neither" if folder.is_dir() else "no such folder",
             do="name the --output_dir of the run, or finish it by its own command",
         )
-    push(folder, repository, strict=True)
+    push(folder, repository, Plan.of(repository, folder), strict=True)
     return 0
 
 

@@ -17,8 +17,9 @@ from hfrep.data.corpus import CorpusSettings, open_corpus
 from hfrep.data.tokenizer import TokenizerSettings, prove_tokenizer, tokenizer_hash, train_tokenizer
 from hfrep.errors import ConfigError, told_in_one_sentence
 from hfrep.hub.outbox import FOLDER
+from hfrep.hub.plan import Plan
+from hfrep.hub.sending import push
 from hfrep.hub.settings import PushSettings
-from hfrep.hub.uploads import destination_of, push
 from hfrep.settings import parse, setting, writable_folder
 from hfrep.training.checkpoint import LOCK
 from hfrep.training.launch import quiet_libraries
@@ -54,8 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     corpora, shape, output, hub = parse(*GROUPS, argv=argv, description=__doc__)
     quiet_libraries()
     folder = writable_folder(output.output_dir)
-    if hub.push_to_hub:
-        destination_of(hub, folder)
+    plan = Plan.of(hub, folder) if hub.push_to_hub else None
     sources = [open_corpus(name, corpora) for name in corpora.corpus]
 
     def documents() -> Iterator[str]:
@@ -69,8 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"proved     {report}")
     print(f"hash       {tokenizer_hash(tokenizer)}")
     print(f"saved      {output.output_dir}", flush=True)
-    if hub.push_to_hub:
-        push(folder, hub, strict=hub.hub_strict)
+    if plan is not None:
+        push(folder, hub, plan, strict=hub.hub_strict)
     return 0
 
 

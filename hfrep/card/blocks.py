@@ -13,6 +13,7 @@ from hfrep.evaluation.grid import Grid
 
 ORDER = ("pretty_name", "language", "license", "task_categories", "size_categories", "source_datasets", "tags")
 TASKS = {"encoder": "fill-mask", "decoder": "text-generation"}
+RECIPES = {"encoder": "recipes/mlm.py", "decoder": "recipes/clm.py"}  # each refuses the other's rows
 SIZES = ("1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B", "100B", "1T")  # rows, as the Hub counts them
 COLUMNS = (
     ("input_ids", "int32 [{length}]", "token ids, special tokens and padding included"),
@@ -46,8 +47,8 @@ def blocks_card(
         "Nothing of a document is left out: what does not fit into a row goes on in the next one.",
         "## Use",
         fenced(_snippet(repository), "python"),
-        f"`recipes/mlm.py` and `recipes/clm.py` of hfrep train from it with `--blocks {repository or 'FOLDER'}`, and "
-        "come to the weights that the text itself gives.",
+        f"`{RECIPES[facts.rows]}` of hfrep trains from it with `--blocks {repository or 'FOLDER'}`, and comes to the "
+        "weights that the text itself gives.",
         "## Columns",
         _table(("column", "type", ""), [(a, b.format(length=length), c) for a, b, c in COLUMNS], words=3),
         "## Rows",

@@ -5,12 +5,12 @@ from dataclasses import replace
 from typing import Any
 
 from hfrep.card.facts import Card
-from hfrep.card.markdown import base_line, fenced
+from hfrep.card.markdown import TABLES, base_line, fenced
 from hfrep.card.metadata import header
 from hfrep.evaluation.grid import Grid
 from hfrep.fetching import HubName
 
-PLOT, TABLES, NUMBERS = "results.png", "results.md", "results.json"
+PLOT, NUMBERS = "results.png", "results.json"
 
 
 def collection_markdown(

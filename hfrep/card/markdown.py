@@ -4,12 +4,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from hfrep.card.facts import Base, Card, Evaluation
-from hfrep.card.metadata import METRICS, header
+from hfrep.card.metadata import BASELINES, METRICS, header
 from hfrep.card.place import link
 from hfrep.evaluation.grid import Grid
 from hfrep.fetching import HubName
 
-RUN, RECORDS, PLOT = "run.json", "metrics.jsonl", "loss.png"  # what may lie beside a card
+RUN, RECORDS, PLOT, TABLES = "run.json", "metrics.jsonl", "loss.png", "results.md"  # what may lie beside a card
+DESCRIBED = (
+    (RUN, "Settings and versions of the run are"),
+    (RECORDS, "Losses and evaluations by step are"),
+    (TABLES, "All results of the run, of this model and of what was trained beside it, are"),
+)
 
 
 def markdown(card: Card, place: HubName | None = None, beside: Sequence[str] = ()) -> str:
@@ -77,12 +82,16 @@ def _use(card: Card, place: HubName | None) -> Iterator[str]:
 
 def _training(values: Mapping[str, Any], beside: Sequence[str]) -> Iterator[str]:
     yield "## Training"
-    yield "\n".join(["| | |", "| --- | --- |", *(f"| {name} | {_shown(value)} |" for name, value in values.items())])
+    shown = {
+        name: _shown(round(value, 2) if isinstance(value, float) else value)  # minutes, whose more digits say nothing
+        for name, value in values.items()
+    }
+    yield "\n".join(["| | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in shown.items())])
     if PLOT in beside:
         yield f"![training and validation loss over tokens]({PLOT})"
-    for name, holds in ((RUN, "All settings, versions and fingerprints"), (RECORDS, "Losses and evaluations by step")):
+    for name, holds in DESCRIBED:
         if name in beside:
-            yield f"{holds} are in [{name}]({name})."
+            yield f"{holds} in [{name}]({name})."
 
 
 def _evaluation(evaluations: Sequence[Evaluation]) -> Iterator[str]:
@@ -92,7 +101,7 @@ def _evaluation(evaluations: Sequence[Evaluation]) -> Iterator[str]:
     for one in evaluations:
         yield f"{one.data}{f', {one.split}' if one.split else ''}: {one.how}."
         rows = [
-            (name.replace("_", " "), _shown(score), METRICS.get(name, ("", ""))[1])
+            (name.replace("_", " "), _shown(score), METRICS[name][1] if name in METRICS else BASELINES.get(name, ""))
             for name, score in one.scores.items()
         ]
         yield "\n".join(Grid(("score", "value", ""), rows, words=(0, 2)).markdown())

@@ -22,6 +22,8 @@ METRICS = {
     "pearson": ("pearsonr", "Pearson's correlation"),
     "spearman": ("spearmanr", "Spearman's correlation"),
 }
+# What is no score of the model: it is told to readers, and not filed.
+BASELINES = dict.fromkeys(("unigram_loss", "bigram_loss"), "counting alone, for comparison")
 DIGITS = 6  # significant ones of a score
 _TASKS = {"fill-mask": "Masked language modeling", "text-generation": "Causal language modeling"}
 

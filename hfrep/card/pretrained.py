@@ -14,9 +14,9 @@ from hfrep.data.hub_corpus import DatasetName
 from hfrep.models.isolation import is_causal
 
 LIMITS = "It knows what its corpus says and how it says it; it has not been checked for bias or for truth."
-KINDS = {  # by whether the model sees the past only: auto class, pipeline, tag
-    False: ("AutoModelForMaskedLM", "fill-mask", "masked-language-modeling"),
-    True: ("AutoModelForCausalLM", "text-generation", "causal-language-modeling"),
+KINDS = {  # by whether the model sees the past only: auto class, pipeline, tag, and what it is in words
+    False: ("AutoModelForMaskedLM", "fill-mask", "masked-language-modeling", "A masked language model"),
+    True: ("AutoModelForCausalLM", "text-generation", "causal-language-modeling", "A causal language model"),
 }
 
 
@@ -41,12 +41,12 @@ def pretrained_card(
         evaluated_at: step of the evaluation, where it was not the last one.
     """
     settings = run["settings"]
-    auto_class, pipeline_tag, tag = KINDS[is_causal(model.config.model_type, model.config)]
+    auto_class, pipeline_tag, tag, kind = KINDS[is_causal(model.config.model_type, model.config)]
     corpora = ", ".join(settings["corpus"])
     base = settings["model_name_or_path"]
     return Card(
         title=without_paths(f"{settings['model'] or base}, pretrained"),
-        summary=without_paths(f"A {pipeline_tag} model trained with hfrep on {corpora}."),
+        summary=without_paths(f"{kind} trained with hfrep on {corpora}."),
         library_name="transformers",
         pipeline_tag=pipeline_tag,
         tags=["hfrep", tag, model.config.model_type],

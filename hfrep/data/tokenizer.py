@@ -148,6 +148,8 @@ def load_tokenizer(name_or_path: str, *, own_pad: bool = True) -> PreTrainedToke
         found = f"{type(error).__name__}: {error}".splitlines()[0]
         raise _no_tokenizer(name_or_path, "a tokenizer that opens", found, "save it again") from error
     tokenizer.name_or_path = name_or_path
+    for name in ("is_local", "local_files_only"):  # how it was opened here, which the library would save with it
+        tokenizer.init_kwargs.pop(name, None)
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         found = type(tokenizer).__name__
         raise _no_tokenizer(name_or_path, "a fast tokenizer (tokenizer.json)", found, "convert it") from None

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, get_token
 
 from hfrep.errors import HubError
 from hfrep.hub.faults import Fault
@@ -41,6 +41,8 @@ class Account:
         Raises:
             HubError: there is no token, or it is rejected or may only read.
         """
+        if get_token() is None:
+            raise _no_token("no token")
         if not hub_reachable():
             return None
         try:

@@ -1,5 +1,6 @@
 """Where on the Hub the base model of an adapter or a head stands, if it was trained on this machine."""
 
+import shlex
 from pathlib import Path
 
 from hfrep.errors import ConfigError
@@ -40,5 +41,5 @@ def require_on_hub(name: str) -> None:
             where=f"the base model {name}",
             expected="one that stands on the Hub, so that what is pushed opens elsewhere",
             found="a folder of this machine",
-            do=f"push it first: python recipes/push.py {folder.parent} --hub_model_id NAME",
+            do=f"push it first: python recipes/push.py {shlex.quote(str(folder.parent))} --hub_model_id NAME",
         )

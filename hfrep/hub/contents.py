@@ -8,7 +8,7 @@ from hfrep.card.files import read_card
 from hfrep.errors import CheckpointError
 from hfrep.fetching import HubName
 from hfrep.hub.bases import on_hub
-from hfrep.hub.outbox import MAIN, Outbox
+from hfrep.hub.outbox import MAIN, Destination, Outbox
 from hfrep.hub.staging import About, parts_of, stage, stage_collection
 from hfrep.hub.text_staging import holds_blocks, holds_tokenizer, stage_blocks, stage_tokenizer
 
@@ -26,15 +26,14 @@ def kind_of(folder: Path) -> Literal["model", "dataset"]:
     return "dataset" if holds_blocks(folder) else "model"
 
 
-def stage_run(folder: Path, outbox: Outbox) -> None:
-    """Put into the outbox what is to stand in the main branch.
+def stage_run(outbox: Outbox, destination: Destination) -> None:
+    """Put into the outbox what is to stand in the main branch of `destination`.
 
     Raises:
         CheckpointError: there is nothing to send.
         ConfigError: the base model of an adapter or a head has not arrived at the Hub.
     """
-    destination = outbox.destination
-    assert destination is not None, "the outbox has been addressed"
+    folder = outbox.run_folder
     name, about = destination.repository, About(destination.language, destination.license)
     for holds, stage_it in ((holds_blocks, stage_blocks), (holds_tokenizer, stage_tokenizer)):
         if holds(folder):
@@ -53,7 +52,8 @@ def stage_run(folder: Path, outbox: Outbox) -> None:
     base = _base(sources)
     with outbox.filling(MAIN) as target:
         if len(sources) == 1:
-            stage(sources[0], target, repository=name, base=base, about=about)
+            run_folder = None if sources[0] == model else folder
+            stage(sources[0], target, repository=name, base=base, about=about, run_folder=run_folder)
         else:
             stage_collection(folder, target, repository=name, base=base, about=about)
 

@@ -28,12 +28,16 @@ class Courier:
         self._thread = threading.Thread(target=self._work, name="courier", daemon=True)
 
     def start(self) -> None:
-        self._thread.start()
+        """Begin with what waits, if that has not been done yet; the outbox has to have an address."""
+        if self._thread.ident is None:
+            self._thread.start()
 
-    def wake(self) -> None:
-        """Look again: something new waits."""
+    def wake(self, branch: str) -> None:
+        """Look again: something new waits for `branch`."""
         with self._news:
+            self.faults.pop(branch, None)
             self._news.notify()
+        self.start()
 
     def finish(self, patience: float) -> dict[str, str]:
         """Wait until all has arrived, or until nothing more is tried; what has not, and why.
@@ -45,6 +49,7 @@ class Courier:
         with self._news:
             self._ends, self._pause = time.monotonic() + patience, FIRST_PAUSE
             self._news.notify()
+        self.start()
         self._thread.join()
         return {branch: self._why(branch) for branch in self.outbox.waiting()}
 

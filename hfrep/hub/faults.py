@@ -6,6 +6,7 @@ from http import HTTPStatus
 from httpx2 import HTTPError
 from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
 
+from hfrep.errors import HfrepError
 from hfrep.models.stored import reason
 
 REFUSED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
@@ -34,14 +35,17 @@ class Fault:
     @classmethod
     def of(cls, error: Exception) -> "Fault":
         """What `error`, raised by huggingface_hub, means."""
+        if isinstance(error, HfrepError):
+            return cls(error.found, passing=False)
         if isinstance(error, LocalTokenNotFoundError):
             return cls("no token", passing=False)
         if isinstance(error, OfflineModeIsEnabled):
             return cls("HF_HUB_OFFLINE is set", passing=False)
         if isinstance(error, HfHubHTTPError) and error.response is not None:
             return cls._of_status(error, error.response.status_code)
-        # No answer: no route, a connection that broke, a time-out, or a file that went away meanwhile.
-        return cls(f"no answer ({reason(error)})", passing=isinstance(error, HTTPError | OSError))
+        if isinstance(error, HTTPError | OSError):  # no route, a connection that broke, a time-out
+            return cls(f"no answer ({reason(error)})", passing=True)
+        return cls(reason(error), passing=False)
 
     @classmethod
     def _of_status(cls, error: HfHubHTTPError, status: int) -> "Fault":

@@ -6,6 +6,9 @@ In a run's folder::
         repository.json      what it is for, and what has arrived
         waiting/step-500/    what is to stand in the branch step-500
         waiting/main/
+        sending/step-250/    the same, once an attempt has been made: what waits may be replaced, this may not
+
+A kill leaves what waits and what is being sent; the next process sends both.
 
 ``repository.json``, where "weights" tells the main branch's model from a later one of the same run::
 
@@ -14,16 +17,16 @@ In a run's folder::
 """
 
 import json
+import shlex
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from hfrep.errors import CheckpointError
-from hfrep.export import written_aside
 
 FOLDER = "outbox"
 FILE = "repository.json"
@@ -40,6 +43,7 @@ class Destination:
         weights: digest of the weights in the main branch; None where it holds none, or several models' parts.
         language, license: what the user told for the card, as in `hfrep.hub.settings`.
         arrived: commit of each branch, by its name.
+        files: what was sent to the main branch last, of which the next time what is missing is removed there.
     """
 
     repository: str
@@ -49,6 +53,7 @@ class Destination:
     language: list[str] | None = None
     license: str | None = None
     arrived: dict[str, str] = field(default_factory=dict)
+    files: list[str] = field(default_factory=list)
 
 
 class Outbox:
@@ -75,47 +80,73 @@ class Outbox:
                 where=str(file), expected="what hfrep wrote there", found=str(error), do="remove it and push again"
             ) from None
 
-    def address(self, destination: Destination) -> None:
-        """Send to `destination` from now on; what has arrived elsewhere counts no more.
+    def require(self, destination: Destination) -> None:
+        """Check that things may be sent to `destination`.
 
         Raises:
             CheckpointError: something still waits for another one.
         """
+        before = self.destination
+        if before is None or _same(before.repository, destination.repository) or not (waiting := self.waiting()):
+            return
+        raise CheckpointError(
+            where=str(self.folder),
+            expected=f"what still waits for {before.repository} to go there ({', '.join(waiting)})",
+            found=f"--hub_model_id {destination.repository}",
+            do=f"finish it with: python recipes/push.py {shlex.quote(str(self.run_folder))}, or remove {self.folder}",
+        )
+
+    def address(self, destination: Destination) -> None:
+        """Send to `destination` from now on; what has arrived elsewhere counts no more. `require` comes before."""
         with self._changing:
             before = self.destination
             if before is not None and (name := _same(before.repository, destination.repository)):
-                destination = replace(destination, repository=name, arrived=before.arrived, weights=before.weights)
-            elif before is not None and (waiting := self.waiting()):
-                raise CheckpointError(
-                    where=str(self.folder),
-                    expected=f"what still waits for {before.repository} to go there ({', '.join(waiting)})",
-                    found=f"--hub_model_id {destination.repository}",
-                    do=f"finish it with: python recipes/push.py {self.run_folder}, or remove {self.folder}",
+                destination = replace(
+                    destination, repository=name, arrived=before.arrived, weights=before.weights, files=before.files
                 )
             self._write(destination)
 
     @contextmanager
-    def filling(self, revision: str) -> Iterator[Path]:
-        """An empty folder that waits for the branch `revision` once it is filled."""
-        with written_aside(self.folder / "waiting" / revision) as aside:
+    def filling(self, branch: str) -> Iterator[Path]:
+        """An empty folder that waits for `branch` once it is filled, in place of what did until then."""
+        aside, place = self.folder / "filling", self.folder / "waiting" / branch
+        shutil.rmtree(aside, ignore_errors=True)  # a kill may have left one
+        aside.mkdir(parents=True)
+        try:
             yield aside
+            with self._changing:
+                shutil.rmtree(place, ignore_errors=True)
+                place.parent.mkdir(exist_ok=True)
+                aside.rename(place)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
 
     def waiting(self) -> list[str]:
-        """The branches that something waits for: steps in their order, then main."""
-        folders = [path.name for path in (self.folder / "waiting").glob("[!.]*") if path.is_dir()]
-        return sorted(folders, key=lambda name: (name == MAIN, len(name), name))
+        """The branches that have not got all that is meant for them: steps in their order, then main."""
+        names = {path.name for part in ("waiting", "sending") for path in (self.folder / part).glob("[!.]*")}
+        return sorted(names, key=lambda name: (name == MAIN, len(name), name))
 
-    def content(self, revision: str) -> Path:
-        return self.folder / "waiting" / revision
+    def take(self, branch: str) -> Path:
+        """The newest that waits for `branch`, which nobody replaces any more."""
+        waiting, sending = self.folder / "waiting" / branch, self.folder / "sending" / branch
+        with self._changing:
+            if waiting.is_dir():
+                shutil.rmtree(sending, ignore_errors=True)
+                sending.parent.mkdir(exist_ok=True)
+                waiting.rename(sending)
+        return sending
 
-    def arrived(self, revision: str, commit: str, weights: str | None = None) -> None:
-        """Note that what waits for `revision` stands there as `commit`, and wait no more."""
+    def arrived(self, branch: str, commit: str, *, weights: str | None = None, files: Sequence[str] = ()) -> None:
+        """Note that what was taken for `branch` stands there as `commit`, and keep it no more."""
         with self._changing:
             destination = self.destination
             assert destination is not None, "things are sent to a destination"
-            changed = replace(destination, arrived=destination.arrived | {revision: commit})
-            self._write(replace(changed, weights=weights) if revision == MAIN else changed)
-        shutil.rmtree(self.content(revision), ignore_errors=True)
+            changed = replace(destination, arrived=destination.arrived | {branch: commit})
+            self._write(replace(changed, weights=weights, files=list(files)) if branch == MAIN else changed)
+            sending = self.folder / "sending" / branch
+            if sending.is_dir():
+                gone = sending.rename(sending.with_name(f".{branch}"))  # at once: a half of it must not be sent again
+                shutil.rmtree(gone, ignore_errors=True)
 
     def _write(self, destination: Destination) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -1,14 +1,30 @@
 """What a recipe is told of the Hub. The token is none of it: it comes from ``hf auth login`` or ``HF_TOKEN``."""
 
-import re
 from dataclasses import dataclass
 from typing import Literal
 
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils._validators import validate_repo_id
+
 from hfrep.errors import ConfigError
+from hfrep.models.stored import reason
 from hfrep.settings import setting
 
 Revisions = Literal["none", "every_save"]
-REPOSITORY = re.compile(r"(?:[A-Za-z0-9][\w.-]*/)?[A-Za-z0-9][\w.-]{0,95}")
+
+
+def require_valid(name: str) -> None:
+    """Check that the Hub takes `name` for a repository.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    try:
+        validate_repo_id(name)
+    except HFValidationError as error:
+        raise ConfigError(
+            where="--hub_model_id", expected="a name that the Hub takes", found=reason(error), do="give another"
+        ) from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,14 +44,8 @@ class RepositorySettings:
     license: str | None = setting(None, "of the model, as the Hub names it, for the card", kind="operation")
 
     def __post_init__(self) -> None:
-        name = self.hub_model_id
-        if name is not None and (not REPOSITORY.fullmatch(name) or "--" in name or ".." in name):
-            raise ConfigError(
-                where="--hub_model_id",
-                expected="org/name, of letters, digits, '-', '_' and '.'",
-                found=name,
-                do="give such a name",
-            )
+        if self.hub_model_id is not None:
+            require_valid(self.hub_model_id)
         if self.hub_patience < 0:
             raise ConfigError(
                 where="--hub_patience", expected="0 seconds or more", found=f"{self.hub_patience:g}", do="raise it"

@@ -16,11 +16,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from hfrep.adaptation.frozen import HEAD, backbone
 from hfrep.card import Base, Card
-from hfrep.card.collection import NUMBERS, PLOT, TABLES, collection_markdown
+from hfrep.card.collection import NUMBERS, PLOT, collection_markdown
 from hfrep.card.files import FACTS as CARD
 from hfrep.card.files import TEXT, read_card
 from hfrep.card.markdown import PLOT as LOSS
-from hfrep.card.markdown import RECORDS, RUN, markdown
+from hfrep.card.markdown import RECORDS, RUN, TABLES, markdown
+from hfrep.card.place import link
 from hfrep.card.private import without_paths
 from hfrep.errors import CheckpointError, ConfigError
 from hfrep.fetching import HubName
@@ -72,6 +73,7 @@ def stage(
     subfolder: str = "",
     base: HubName | None = None,
     about: About,
+    run_folder: Path | None = None,
 ) -> None:
     """Put into `target` what is to stand in `repository`, in its `subfolder`, of the exported folder `source`.
 
@@ -84,12 +86,14 @@ def stage(
         revision: branch or tag that others will find it under; None for the main branch.
         base: where the model that it was made from stands, at a commit, if that was a folder of this machine. None
             where that is not on the Hub, and is not needed to open what is staged.
+        run_folder: of the run of recipes/glue.py that `source` is the one part of; what comes along is of it then, its
+            ``results.json``, ``.md`` and ``.png`` too.
 
     Raises:
         CheckpointError: `source` has no card of ours.
         ConfigError: it is an adapter or a head whose base is a folder of this machine, and `base` is None.
     """
-    _stage(source, target, HubName(repository, subfolder, revision), base, about)
+    _stage(source, target, HubName(repository, subfolder, revision), base, about, run_folder)
 
 
 def stage_checkpoint(
@@ -108,6 +112,10 @@ def stage_checkpoint(
         run_folder: of the pretraining that goes on.
     """
     card = _for_hub(card_on_the_way(run_folder, model, step), None, about)
+    final = (
+        f"This is the model after step {step:,}; the final one is in the main branch of {link(HubName(repository))}."
+    )
+    card = replace(card, summary=f"{card.summary} {final}")
     model.save_pretrained(target)
     tokenizer.save_pretrained(target)
     place = HubName(repository, revision=f"step-{step}")
@@ -161,7 +169,9 @@ def stage_collection(
     (target / TEXT).write_text(collection_markdown(cards, results, place, beside), encoding="utf-8")
 
 
-def _stage(source: Path, target: Path, place: HubName, base: HubName | None, about: About) -> Card:
+def _stage(
+    source: Path, target: Path, place: HubName, base: HubName | None, about: About, run_folder: Path | None = None
+) -> Card:
     """What `stage` does; the card as it stands there."""
     card, folder = read_card(source), target / place.subfolder
     named = card.base.hub if card.base else None
@@ -179,7 +189,10 @@ def _stage(source: Path, target: Path, place: HubName, base: HubName | None, abo
             _write_json(folder / name, _read_json(file) | NAMING[str(name)](base))
         else:
             put(file, folder / name)
-    beside = _take_along(source.parent, folder, (LOSS, RECORDS, RUN))
+    if run_folder is None:
+        beside = _take_along(source.parent, folder, (LOSS, RECORDS, RUN))
+    else:
+        beside = _take_along(run_folder, folder, (LOSS, RECORDS, RUN, NUMBERS, TABLES, PLOT))
     (folder / TEXT).write_text(markdown(card, place, beside), encoding="utf-8")
     return card
 

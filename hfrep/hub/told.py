@@ -1,33 +1,36 @@
 """How the user is told what arrived at the Hub, what did not, and what to do about it."""
 
+import shlex
 from collections.abc import Mapping
-from pathlib import Path
 
 from huggingface_hub import constants
 
 from hfrep.errors import UndeliveredError
-from hfrep.hub.outbox import FOLDER, MAIN, Destination, Outbox
+from hfrep.hub.outbox import MAIN, Destination, Outbox
 
 
 def command(outbox: Outbox) -> str:
     """What sends the rest."""
-    return f"python recipes/push.py {outbox.run_folder}"
+    return f"python recipes/push.py {shlex.quote(str(outbox.run_folder))}"
 
 
-def tell_plan(folder: Path, destination: Destination) -> None:
-    """Where the run in `folder` is going to be pushed."""
-    known = "/" in destination.repository
-    told = destination.repository + (", private" if destination.private else "")
-    print(
-        f"hub        {told}{'' if known else f'; out of reach now, so what is sent waits in {folder / FOLDER}'}",
-        flush=True,
-    )
+def tell_plan(outbox: Outbox, destination: Destination, *, reachable: bool) -> None:
+    """Where the run is going to be pushed."""
+    private = ", private" if destination.private else ""
+    later = "" if reachable else f"; out of reach now, so what is sent waits in {outbox.folder}"
+    print(f"hub        {destination.repository}{private}{later}", flush=True)
+
+
+def tell_sending(outbox: Outbox) -> None:
+    """That the run is done and only the Hub is waited for."""
+    print(f"sending    {', '.join(outbox.waiting())}; Ctrl-C leaves it to {command(outbox)}", flush=True)
 
 
 def tell_waiting(outbox: Outbox) -> None:
     """Of a run that was stopped: what has not arrived yet."""
     if waiting := outbox.waiting():
-        print(f"hub        {', '.join(waiting)} not sent yet; the same command sends them, or {command(outbox)}")
+        branches = ", ".join(waiting)
+        print(f"hub        {branches} not sent yet; the same command sends them, or {command(outbox)}", flush=True)
 
 
 def tell_outcome(outbox: Outbox, undelivered: Mapping[str, str], *, strict: bool) -> None:
@@ -40,10 +43,13 @@ def tell_outcome(outbox: Outbox, undelivered: Mapping[str, str], *, strict: bool
     assert destination is not None, "something was sent"
     prefix = "" if destination.kind == "model" else f"{destination.kind}s/"
     address = f"{constants.ENDPOINT}/{prefix}{destination.repository}"
+    steps = len(destination.arrived.keys() - undelivered.keys() - {MAIN})
+    branches = f"{steps} branch{'es' if steps > 1 else ''} of steps" if steps else ""
     if MAIN in destination.arrived and MAIN not in undelivered:
-        branches = len(destination.arrived) - 1
-        more = f" and {branches} branch{'es' if branches > 1 else ''} of steps" if branches else ""
-        print(f"pushed     {address} at {destination.arrived[MAIN][:12]}{more}", flush=True)
+        commit = destination.arrived[MAIN][:12]
+        print(f"pushed     {address} at {commit}{f' and {branches}' if branches else ''}", flush=True)
+    elif branches:
+        print(f"pushed     {address}: {branches}", flush=True)
     if not undelivered:
         return
     reasons = "; ".join(f"{branch} ({why})" for branch, why in undelivered.items())

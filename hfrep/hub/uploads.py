@@ -16,63 +16,27 @@ from types import TracebackType
 from accelerate import Accelerator
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from hfrep.errors import HfrepError
 from hfrep.export import whole
-from hfrep.hub.account import Account
-from hfrep.hub.contents import finished, kind_of, stage_run
+from hfrep.hub.contents import finished
 from hfrep.hub.courier import Courier
 from hfrep.hub.delivery import deliver
-from hfrep.hub.outbox import Destination, Outbox
-from hfrep.hub.settings import PushSettings, RepositorySettings, Revisions
+from hfrep.hub.outbox import Outbox
+from hfrep.hub.plan import Plan
+from hfrep.hub.sending import send
+from hfrep.hub.settings import PushSettings, Revisions
 from hfrep.hub.staging import About, stage_checkpoint
-from hfrep.hub.told import tell_outcome, tell_plan, tell_waiting
-from hfrep.training.checkpoint import locked
+from hfrep.hub.told import tell_plan, tell_waiting
+from hfrep.models.stored import reason
+from hfrep.training.checkpoint import require_room, state_bytes
 from hfrep.training.launch import on_main
 
 
-def destination_of(settings: RepositorySettings, folder: Path) -> Destination:
-    """The repository that `settings` name for a run in `folder`, with its namespace where the Hub can be asked.
-
-    Raises:
-        HubError: no token, one that is rejected or may not write there.
-    """
-    before = Outbox(folder).destination
-    name = settings.hub_model_id or (before.repository if before else folder.resolve().name)
-    account = Account.ask()
-    return Destination(
-        account.whole_name(name) if account else name,
-        kind_of(folder),
-        settings.hub_private_repo,
-        language=settings.language or (before.language if before else None),
-        license=settings.license or (before.license if before else None),
-    )
-
-
-def push(folder: Path, settings: RepositorySettings, *, strict: bool) -> None:
-    """Send what has been made in `folder`, if it is finished, and what waits of it.
-
-    Raises:
-        CheckpointError: a run is going on there in another process.
-        HubError: no token, or one that may not write there.
-        UndeliveredError: something did not arrive, and that is to count as failed.
-    """
-    destination, outbox = destination_of(settings, folder), Outbox(folder)
-    with locked(folder):
-        outbox.address(destination)
-        if finished(folder):
-            stage_run(folder, outbox)
-        courier = Courier(outbox, partial(deliver, outbox))
-        courier.start()
-        tell_outcome(outbox, courier.finish(settings.hub_patience), strict=strict)
-
-
 class Uploads:
-    """All that one run sends. Only the main process sends; a destination of None is where nothing is to be sent."""
+    """All that one run sends. Only the main process sends; a plan of None is where nothing is to be sent."""
 
-    def __init__(
-        self, settings: PushSettings, folder: Path, accelerator: Accelerator, destination: Destination | None
-    ) -> None:
-        self.settings, self.folder, self.accelerator, self.destination = settings, folder, accelerator, destination
+    def __init__(self, settings: PushSettings, folder: Path, accelerator: Accelerator, plan: Plan | None) -> None:
+        self.settings, self.folder, self.accelerator = settings, folder, accelerator
+        self.destination = plan.destination if plan else None
         self.outbox = Outbox(folder)
         self.courier = Courier(self.outbox, partial(deliver, self.outbox))
 
@@ -83,17 +47,14 @@ class Uploads:
         Where the Hub cannot be reached now, that is told, and the run goes on: its uploads wait.
 
         Raises:
-            HubError: it may not; on every process.
-            CheckpointError: something of an earlier run still waits for another repository.
+            HfrepError: see `Plan.of`; on every process.
         """
         folder, found = Path(output_dir), []
 
         def check() -> None:
-            destination = destination_of(settings, folder)
-            if Outbox(folder).destination is not None:
-                Outbox(folder).address(destination)
-            found.append(destination)
-            tell_plan(folder, destination)
+            plan = Plan.of(settings, folder)
+            tell_plan(Outbox(folder), plan.destination, reachable=plan.reachable)
+            found.append(plan)
 
         if settings.push_to_hub:
             on_main(accelerator, check)
@@ -105,24 +66,25 @@ class Uploads:
         """What a run calls at each checkpoint: the model as it is then is put into the outbox, for a branch."""
         if not self.settings.push_to_hub or revisions == "none":
             return ()
-
         return (lambda checkpoint: self._put(checkpoint.name, whole(model, self.accelerator), tokenizer),)
 
     def _put(self, branch: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
         if self.destination is None:
             return
-        name, step = self.destination.repository, int(branch.removeprefix("step-"))
-        about = About(self.destination.language, self.destination.license)
+        name, about = self.destination.repository, About(self.destination.language, self.destination.license)
         try:
+            step = int(branch.removeprefix("step-"))
+            require_room(self.folder, state_bytes(model))  # the next checkpoint needs it more
             self.outbox.address(self.destination)
             with self.outbox.filling(branch) as target:
                 stage_checkpoint(self.folder, model, tokenizer, target, repository=name, step=step, about=about)
-        except (OSError, HfrepError) as error:  # a disk without room, say: the run needs it more
-            print(f"hub        {branch} is not sent: {error}", flush=True)
-        self.courier.wake()
+        except Exception as error:  # of whatever library: none may end the run
+            print(f"hub        {branch} is not sent: {reason(error)}", flush=True)
+        self.courier.wake(branch)
 
     def __enter__(self) -> "Uploads":
-        if self.destination is not None:
+        if self.destination is not None and self.outbox.waiting():
+            self.outbox.address(self.destination)
             self.courier.start()
         return self
 
@@ -135,14 +97,9 @@ class Uploads:
             UndeliveredError: something did not arrive, and ``--hub_strict`` was asked for.
             ConfigError: the base model of an adapter is on no Hub.
         """
-        if self.destination is None or kind is not None:
+        if self.destination is None:
             return
-        if not finished(self.folder):
+        if kind is None and finished(self.folder):
+            send(self.outbox, self.courier, self.destination, self.settings, strict=self.settings.hub_strict)
+        else:
             tell_waiting(self.outbox)
-            return
-        with locked(self.folder):
-            self.outbox.address(self.destination)
-            stage_run(self.folder, self.outbox)
-            self.courier.wake()
-            undelivered = self.courier.finish(self.settings.hub_patience)
-        tell_outcome(self.outbox, undelivered, strict=self.settings.hub_strict)

@@ -1,6 +1,7 @@
 """Processes: how many run, how many threads each takes, and what of the libraries' noise reaches the user."""
 
 import atexit
+import logging
 import os
 import warnings
 from collections.abc import Callable
@@ -75,6 +76,7 @@ def quiet_libraries() -> None:
     # Set at all, it stops the tokenizers library from warning in each forked loader worker.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     transformers.logging.set_verbosity_error()
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     transformers.logging.disable_progress_bar()
     for category in (DeprecationWarning, FutureWarning, UserWarning):
         warnings.filterwarnings("ignore", category=category, module=r"(torch|transformers|accelerate|datasets)\b")

@@ -135,6 +135,8 @@ class Training:
             )
         self.checkpoints.load(checkpoint)
         self.state = replace(self.state, step=stored.step, seconds=stored.seconds)
+        for call in self.on_saved:  # again, since a kill may have come between the checkpoint and them
+            call(checkpoint)
 
     @property
     def finished(self) -> bool:

@@ -338,7 +338,7 @@ def test_a_model_that_knows_nothing_is_not_called_better(finished):
 
 MISTAKES = {
     "no such prompt": (["--task", "sst3"], r"--task: expected one of .*, found sst3; did you mean sst5\?"),
-    "no such model": (["--model_name_or_path", "nowhere/at/all"], "expected a folder, or a Hub id that can be fetched or is in the cache"),
+    "no such model": (["--model_name_or_path", "nowhere/at/all"], "a Hub id that can be fetched or is in the cache"),
     "no default model": (["--model_name_or_path", "runs/clm/model"], r"make one with recipes/clm\.py"),
     "negative shots": (["--shots", "-1"], "--shots: expected 0 or more, found -1"),
     "no such template": (["--templates", "3"], "numbers from 1 to 2 for prompt garden, found 3"),

@@ -87,7 +87,7 @@ def test_training_starts_from_the_hub(hub, blocks, tmp_path, monkeypatch):
 REFUSED = """
 from hfrep.data.prepared_blocks import PreparedBlocks
 from hfrep.errors import HfrepError
-for name in ("me/nothing", "me/texts-only", "me/blocks@v9"):
+for name in ("me/nothing", "me/a-model", "me/texts-only", "me/blocks@v9"):
     try:
         PreparedBlocks.open(name)
     except HfrepError as error:
@@ -96,11 +96,13 @@ for name in ("me/nothing", "me/texts-only", "me/blocks@v9"):
 
 
 def test_what_the_hub_has_not(hub, blocks, tmp_path):
-    """A repository that is not there, one that holds no blocks, and a revision that there is not."""
+    """A dataset that is not there, a model of the name, one that holds no blocks, and a revision that there is not."""
+    hub.create("me/a-model")
     hub.create("me/texts-only", repo_type="dataset")
-    nothing, none, revision = hub.python(REFUSED, tmp_path).stdout.splitlines()
+    nothing, model, none, revision = hub.python(REFUSED, tmp_path).stdout.splitlines()
     assert "--blocks me/nothing: expected a folder with" in nothing
-    assert "no repository me/nothing there" in nothing
+    assert "no dataset me/nothing there" in nothing
+    assert "the name of a dataset on the Hub, found no folder me/a-model, and no dataset me/a-model there" in model
     assert "me/texts-only: expected rows made by recipes/prepare.py (blocks.json), found none; name the" in none
     assert "expected a branch, a tag or a whole commit of me/blocks, found v9; give main." in revision
 

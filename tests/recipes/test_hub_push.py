@@ -13,6 +13,8 @@ from conftest import RECIPES
 from hub import TOKEN
 from tasks_on_disk import write_model, write_task
 
+from hfrep.hub.outbox import Outbox
+
 TESTS = Path(__file__).parents[1]
 STEPS = ("--max_steps", 6, "--save_steps", 3)
 
@@ -117,7 +119,7 @@ def test_all_of_a_run_arrives_in_one_commit(hub, pushed):
     assert files >= {"README.md", "run.json", "metrics.jsonl", "loss.png"}
     assert len(hub.commits("me/tiny")) == 2  # the first one is the Hub's own
     assert set(hub.refs("me/tiny")["branches"]) == {"main", "step-3", "step-6"}
-    assert list((folder / "outbox" / "waiting").glob("*")) == []
+    assert Outbox(folder).waiting() == []
 
 
 def test_no_file_and_no_line_tells_the_token(hub, pushed):
@@ -143,8 +145,9 @@ FAULTS = """
 import contextlib, io, json, os, sys
 from pathlib import Path
 from hfrep.errors import HfrepError
-from hfrep.hub import uploads
 from hfrep.hub.outbox import Outbox
+from hfrep.hub.plan import Plan
+from hfrep.hub.sending import push
 from hfrep.hub.settings import RepositorySettings
 from hub.client import LocalHub
 hub, folder, table, found = LocalHub(os.environ["HF_ENDPOINT"]), Path(sys.argv[1]), json.loads(sys.argv[2]), {}
@@ -154,14 +157,14 @@ for name, faults in table.items():
         hub.fail(**fault)
     try:
         settings = RepositorySettings(hub_model_id=f"me/{name}", hub_patience=20 if name in sys.argv[3:] else 0)
-        uploads.push(folder, settings, strict=True)
+        push(folder, settings, Plan.of(settings, folder), strict=True)
         found[name] = "arrived"
     except HfrepError as error:
         found[name] = [type(error).__name__, str(error)]
     waiting = Outbox(folder).waiting()
     hub.clear_faults()
     if waiting:
-        uploads.push(folder, settings, strict=True)
+        push(folder, settings, Plan.of(settings, folder), strict=True)
     found[name] = [found[name], waiting, sorted(hub.files(f"me/{name}"))]
 print(json.dumps(found))
 """
@@ -213,7 +216,7 @@ def test_faults_on_the_way(hub, pushed, tmp_path, home):
 def test_a_hub_that_is_down_costs_no_step(hub, pushed, flags, tmp_path, home):
     """The run ends as ever, bit for bit, with status 0, or 3 where asked; what waits is sent later."""
     given = [*flags, *STEPS, "--output_dir", tmp_path / "mlm", "--push_to_hub", "--hub_model_id", "me/down-for-now"]
-    given += ["--hub_revisions", "every_save", "--hub_patience", 0]
+    given += ["--hub_revisions", "every_save", "--hub_patience", 0, "--hub_private_repo"]
     with hub.fail("POST", "repos/create", status=503, times=None):
         told = run(hub, home, "mlm", *given)
         strict = run(hub, home, "mlm", *given, "--hub_strict", status=3)
@@ -225,6 +228,12 @@ def test_a_hub_that_is_down_costs_no_step(hub, pushed, flags, tmp_path, home):
     assert ours == theirs
     run(hub, home, "push", tmp_path / "mlm")
     assert set(hub.refs("me/down-for-now")["branches"]) == {"main", "step-3", "step-6"}
+    assert hub.info("me/down-for-now")["private"]
+    assert "loss.png" not in hub.files("me/down-for-now", "step-6")
+    hub.create("me/public")
+    public = run(hub, home, "push", tmp_path / "mlm", "--hub_model_id", "me/public", status=2)
+    assert "expected a private repository, found one that is public" in public
+    assert Outbox(tmp_path / "mlm").destination.repository == "me/down-for-now"
 
 
 def test_killed_in_the_middle_of_an_upload(hub, flags, tmp_path, home):
@@ -241,7 +250,7 @@ def test_killed_in_the_middle_of_an_upload(hub, flags, tmp_path, home):
             time.sleep(0.1)
         process.send_signal(signal.SIGKILL)
         process.communicate()
-    assert (tmp_path / "mlm" / "outbox" / "waiting" / "step-3").is_dir()
+    assert "step-3" in Outbox(tmp_path / "mlm").waiting()
     assert "pushed" in run(hub, home, "mlm", *given)
     assert set(hub.refs("me/killed")["branches"]) == {"main", "step-3", "step-6"}
 
@@ -259,14 +268,14 @@ import os, sys, json
 from pathlib import Path
 from hfrep.errors import HfrepError
 from hfrep.hub.settings import PushSettings
-from hfrep.hub.uploads import destination_of
+from hfrep.hub.plan import Plan
 found = []
 for token, name, _ in json.loads(sys.argv[1]):
     os.environ.pop("HF_TOKEN", None)
     if token:
         os.environ["HF_TOKEN"] = token
     try:
-        destination_of(PushSettings(push_to_hub=True, hub_model_id=name), Path("nowhere"))
+        Plan.of(PushSettings(push_to_hub=True, hub_model_id=name), Path("nowhere"))
     except HfrepError as error:
         found.append(str(error))
 print(json.dumps(found))

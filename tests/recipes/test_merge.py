@@ -56,7 +56,18 @@ def test_the_merged_model_is_a_stock_one_that_computes_the_same(adapter, wordpie
     assert written.endswith(str(tmp_path / "out" / "model"))
     card = (tmp_path / "out" / "model" / "README.md").read_text()
     assert "- a process without hfrep opens it as BertForSequenceClassification" in card
+    assert "A text classifier (0 = no, 1 = maybe, 2 = yes): an adapter merged" in card
     assert not list((tmp_path / "out").glob(".*"))
+
+
+def test_an_adapter_of_the_hub_is_told_with_its_commit(adapter, tmp_path, monkeypatch):
+    """Its main branch may move, and the card must not."""
+    _, folder, _ = adapter
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(MAIN.__globals__, "fetched", lambda name, **told: folder)
+    monkeypatch.setattr("hfrep.fetching._commit", lambda *name: 40 * "a")
+    assert MAIN(flags("me/tiny-verb", tmp_path / "out")) == 0
+    assert f"| adapter | me/tiny-verb@{40 * 'a'} |" in (tmp_path / "out" / "model" / "README.md").read_text()
 
 
 def test_a_moved_base_is_named(adapter, tmp_path, monkeypatch):

@@ -129,6 +129,8 @@ def test_the_hub_files_a_decoder_under_what_it_is(bpe):
     assert data.eval_results is None
     assert "AutoModelForCausalLM.from_pretrained" in card.snippets()[0]
     assert "minutes" not in card.training
+    assert card.summary == "A causal language model trained with hfrep on docstrings."
+    assert "| minutes | 0.02 |" in markdown(pretrained_card(run(), decoder, steps=1, minutes=0.01891, metrics={}))
 
 
 def test_only_data_sets_of_the_hub_are_named_as_such(bert, tmp_path, monkeypatch):
@@ -155,7 +157,8 @@ def test_a_reader_is_told_how_long_it_trained_and_how_it_was_judged(bert):
     assert "at most 1,024 rows of 128 tokens of documents held out by a hash of their text (1.00%)" in text
     assert "15% of the tokens, chosen by word" in text
     assert "| loss | 5.286 | nats per predicted token |" in text
-    assert "| unigram loss | 6.487 |  |" in text
+    assert "| unigram loss | 6.487 | counting alone, for comparison |" in text
+    assert "\nA masked language model trained with hfrep on docstrings.\n" in text
     assert "- documents packed into one row do not see each other\n" in text
     assert "```\na ___ b\n```" in text
 

@@ -5,13 +5,17 @@ import os
 import resource
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
 from accelerate import Accelerator
+from accelerate.utils import DistributedType
+from micros import micro
 from torch import nn
 
 from hfrep.errors import CheckpointError, ConfigError, TrainingError
+from hfrep.export import whole, written_aside
 from hfrep.training import checkpoint
 from hfrep.training.checkpoint import (
     Checkpoints,
@@ -100,6 +104,31 @@ def test_a_tied_head_is_saved_whole(tmp_path):
     stored = torch.load(folder / "pytorch_model.bin")
     accelerator.free_memory()
     assert set(stored) == set(model.state_dict())
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+def test_what_is_filled_in_part_takes_no_room(tmp_path, error):
+    """It is removed, and what stood there stays."""
+    (tmp_path / "model").mkdir()
+
+    def fill():
+        with written_aside(tmp_path / "model") as aside:
+            (aside / "weights").touch()
+            raise error
+
+    with pytest.raises(error):
+        fill()
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_gathering_shards_draws_nothing(wordpiece):
+    """A run that goes on draws the same whether its model was gathered at a checkpoint or not."""
+    model = micro("bert-micro", wordpiece)
+    before = torch.random.get_rng_state()
+    gathered = whole(model, SimpleNamespace(distributed_type=DistributedType.FSDP, is_main_process=True))
+    assert gathered is not model
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert all(torch.equal(weight, gathered.state_dict()[name]) for name, weight in model.state_dict().items())
 
 
 def test_room_is_checked_before_training(tmp_path):

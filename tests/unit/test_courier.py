@@ -2,12 +2,13 @@
 
 import threading
 import time
+from contextlib import suppress
 from types import SimpleNamespace
 
 import pytest
 from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 
-from hfrep.errors import CheckpointError, UndeliveredError
+from hfrep.errors import CheckpointError, HubError, UndeliveredError
 from hfrep.hub import courier as module
 from hfrep.hub.courier import Courier
 from hfrep.hub.faults import Fault
@@ -51,6 +52,7 @@ class Script:
             error = self.errors.pop(0)
             if error is not None:
                 raise error
+        self.outbox.take(branch)
         self.outbox.arrived(branch, f"commit of {branch}")
 
 
@@ -86,7 +88,8 @@ def test_what_fails_in_passing_is_tried_again(outbox, error):
         (answer(403), "the token is refused (403)"),
         (answer(400), "status 400: 400 for url"),
         (LocalTokenNotFoundError("none"), "no token"),
-        (TypeError("ours"), "no answer (ours)"),
+        (ValueError("a bad name"), "a bad name"),
+        (HubError(where="me/tiny", expected="it private", found="public", do="hide it"), "public"),
     ],
 )
 def test_what_is_refused_is_not_tried_again(outbox, error, told):
@@ -148,32 +151,75 @@ def test_what_comes_later_is_sent_while_the_run_goes_on(outbox):
     arrived = threading.Event()
 
     def deliver(branch):
+        outbox.take(branch)
         outbox.arrived(branch, "commit")
         arrived.set()
 
     courier = Courier(outbox, deliver)
     courier.start()
     fill(outbox, "step-5")
-    courier.wake()
+    courier.wake("step-5")
     assert arrived.wait(5)
     assert courier.finish(5) == {}
 
 
 def test_a_kill_loses_nothing(outbox):
     """What waits is found by the next process; what was half written is not taken for whole."""
-    fill(outbox, "step-1")
-    (outbox.folder / "waiting" / ".step-2").mkdir()  # as a kill leaves it
+    fill(outbox, "step-1", "step-3")
+    outbox.take("step-1")
+    (outbox.folder / "filling" / "half").mkdir(parents=True)  # as a kill leaves it
     again = Outbox(outbox.run_folder)
-    assert again.waiting() == ["step-1"]
+    assert again.waiting() == ["step-1", "step-3"]
     assert again.destination == Destination("me/tiny")
+    fill(again, "step-4")
+    assert [path.name for path in again.take("step-4").iterdir()] == ["config.json"]
+
+
+def test_what_is_replaced_while_it_is_sent_is_sent_again(outbox):
+    """Neither is a file pulled from under the sender, nor is the new one taken for the old one's arrival."""
+    fill(outbox, "main")
+    sent = outbox.take("main")
+    with outbox.filling("main") as folder:
+        (folder / "config.json").write_text('{"new": true}')
+    assert (sent / "config.json").read_text() == "{}"
+    outbox.arrived("main", "old")
+    assert outbox.waiting() == ["main"]
+    assert (outbox.take("main") / "config.json").read_text() == '{"new": true}'
+    outbox.arrived("main", "new")
+    assert outbox.waiting() == []
+
+
+def test_a_refusal_counts_no_more_once_there_is_something_new(outbox):
+    """Of a branch that is filled anew."""
+    fill(outbox, "step-1")
+    deliver = Script(outbox, answer(400))
+    courier = Courier(outbox, deliver)
+    courier.start()
+    while "step-1" not in courier.faults:
+        time.sleep(0.01)
+    fill(outbox, "step-1")
+    courier.wake("step-1")
+    assert courier.finish(5) == {}
+    assert deliver.tried == ["step-1", "step-1"]
+
+
+def test_filling_that_fails_leaves_nothing(outbox):
+    """It would take the room that the run needs."""
+    with suppress(OSError), outbox.filling("step-1") as folder:
+        (folder / "model.safetensors").write_text("half of it")
+        raise OSError("full")
+    assert outbox.waiting() == []
+    assert [path.name for path in outbox.folder.iterdir()] == ["repository.json"]
 
 
 def test_another_address_is_refused_while_something_waits(outbox):
     """It was meant for the first one."""
     fill(outbox, "step-1")
     with pytest.raises(CheckpointError, match=r"what still waits for me/tiny .*\(step-1\), found --hub_model_id me/o"):
-        outbox.address(Destination("me/other"))
+        outbox.require(Destination("me/other"))
+    outbox.take("step-1")
     outbox.arrived("step-1", "commit")
+    outbox.require(Destination("me/other"))
     outbox.address(Destination("me/other"))
     assert outbox.destination.arrived == {}
 
@@ -202,6 +248,7 @@ def test_what_did_not_arrive_is_told_with_its_command(outbox, capsys):
     outbox.arrived("step-1", "0123456789abcdef")
     tell_outcome(outbox, {"main": "status 503"}, strict=False)
     told = capsys.readouterr().out
+    assert "me/tiny: 1 branch of steps" in told
     assert "main (status 503)" in told
     assert f"python recipes/push.py {outbox.run_folder}" in told
     with pytest.raises(UndeliveredError, match=r"not there: main \(status 503\); send it with: python") as caught:

@@ -326,3 +326,6 @@ def test_card_is_one_the_hub_takes(stored):
         rf"\| train \| one\.txt \| {documents_told} \| [\d,]+ \| [\d,]+ \| [\d,]+ \| 0\.\d\d% \|", card.text
     )
     assert facts.tokenizer_hash in card.text
+    assert "`recipes/mlm.py` of hfrep trains" in card.text
+    assert "recipes/clm.py" not in card.text, "which refuses rows for encoders"
+    assert "`recipes/clm.py` of hfrep trains" in blocks_card(replace(facts, rows="decoder"), name="b")

@@ -29,6 +29,7 @@ class Rest:
     mask_by: Literal["token", "word"] = setting("token", "unit")
     separator: str = setting("blank", "what ends a document")
     quiet: bool = setting(False, "say less", kind="operation")
+    private: bool | None = setting(None, "hide it", kind="operation")
 
 
 def filled(*argv, **defaults):
@@ -70,6 +71,14 @@ def test_aliases(config):
     got = filled("--lr", "0.1", "--train_file", "a", "b")
     assert (got["learning_rate"], got["corpus"]) == (0.1, ["a", "b"])
     assert filled(config("lr: 0.1\ntrain_file: [a]"))["learning_rate"] == 0.1
+
+
+def test_a_bare_flag_means_yes(config):
+    """Also where the default is neither yes nor no; a value may follow it, and the next flag is none."""
+    assert filled()["private"] is None
+    assert filled("--private", "--quiet")["private"] is True
+    assert filled("--private", "false")["private"] is False
+    assert filled(config("private: true"))["private"] is True
 
 
 @pytest.mark.parametrize(
@@ -126,7 +135,7 @@ def test_filled_settings_by_kind_and_their_differences():
     """Settings are frozen; those of one kind can be had alone, and what differs is told as stored → given."""
     groups = parse(Length, Rest, argv=["--max_steps", "3"])
     assert as_dict(groups, "schedule") == {"max_steps": 3, "learning_rate": 1e-3}
-    assert as_dict(groups, "operation") == {"quiet": False}
+    assert as_dict(groups, "operation") == {"quiet": False, "private": None}
     assert differences({"a": 1, "b": 2, "c": 3}, {"a": 1, "b": 5}) == ["b: 5 → 2"]
     with pytest.raises(FrozenInstanceError):
         groups[0].max_steps = 4

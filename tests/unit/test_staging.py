@@ -132,6 +132,19 @@ def test_a_whole_model_is_staged_with_all_that_others_need(part, tmp_path):
     assert "[run.json](run.json)" in (tmp_path / "to/README.md").read_text()
 
 
+def test_the_one_part_of_a_run_brings_the_results_of_the_run(part, glue, tmp_path):
+    """Instead of the description of its own training; the card links the tables, and nothing tells paths."""
+    to = tmp_path / "to"
+    stage(part("full"), to, repository="me/garden", base=BASE, about=ABOUT, run_folder=glue)
+    saved = {path.name for path in part("full").iterdir()} - {"card.json"}
+    assert names(to) == saved | {"run.json", "results.json", "results.md", "results.png"}
+    assert read(to / "run.json")["settings"]["task"] == ["garden"]
+    text = (to / "README.md").read_text()
+    assert "Settings and versions of the run are in [run.json](run.json)." in text
+    assert "are in [results.md](results.md)." in text
+    assert_nothing_private(to, glue.parent)
+
+
 def test_revision_and_subfolder_are_told_wherever_something_is_opened(part, tmp_path):
     """In each snippet of each kind of part, and files lie in the subfolder."""
     for name in ADAPTATIONS:
@@ -293,6 +306,8 @@ def test_a_pretrained_model_brings_its_loss_along(wordpiece, tmp_path):
     step = (tmp_path / "step/README.md").read_text()
     assert 'from_pretrained("me/tiny", revision="step-5")' in step
     assert "| steps | 5 |" in step
+    assert "after step 5; the final one is in the main branch of [me/tiny](" in step
+    assert "main branch" not in text
     assert ModelCard(step).data.license == "apache-2.0"
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= names(tmp_path / "step")
     assert "card.json" not in names(tmp_path / "step")

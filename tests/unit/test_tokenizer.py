@@ -130,6 +130,16 @@ def test_saved_folder_opens_with_auto_tokenizer(tokenizer, tmp_path):
     assert tokenizer_hash(loaded) == tokenizer_hash(tokenizer)
 
 
+def test_how_a_tokenizer_was_opened_is_not_saved(tokenizer, tmp_path):
+    """That its files were here already is true of this machine only."""
+    tokenizer.save_pretrained(tmp_path)
+    before = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    load_tokenizer(str(tmp_path)).save_pretrained(tmp_path / "again")
+    after = json.loads((tmp_path / "again" / "tokenizer_config.json").read_text())
+    assert set(after) <= set(before)
+    assert not {"is_local", "local_files_only"} & set(after)
+
+
 def test_hash_tells_tokenizers_apart(wordpiece, bpe, unigram):
     """Another vocabulary, or another special token, is another tokenizer."""
     assert len({tokenizer_hash(tokenizer) for tokenizer in (wordpiece, bpe, unigram)}) == 3
