@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 from accelerate import Accelerator
+from huggingface_hub.utils.tqdm import disable_progress_bars
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from hfrep.export import whole
@@ -83,9 +84,11 @@ class Uploads:
         self.courier.wake(branch)
 
     def __enter__(self) -> "Uploads":
-        if self.destination is not None and self.outbox.waiting():
-            self.outbox.address(self.destination)
-            self.courier.start()
+        if self.destination is not None:
+            disable_progress_bars()  # they would be drawn across that of the training
+            if self.outbox.waiting():
+                self.outbox.address(self.destination)
+                self.courier.start()
         return self
 
     def __exit__(
