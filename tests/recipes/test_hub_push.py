@@ -255,6 +255,23 @@ def test_killed_in_the_middle_of_an_upload(hub, flags, tmp_path, home):
     assert set(hub.refs("me/killed")["branches"]) == {"main", "step-3", "step-6"}
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_while_the_hub_is_waited_for(number, hub, pushed, tmp_path, home):
+    """It ends at once, with the signal's status, and says what has not arrived and what sends it."""
+    shutil.copytree(pushed[0], tmp_path / "mlm")
+    (tmp_path / "mlm" / "outbox" / "repository.json").unlink()
+    with hub.fail("POST", "commit", hang=True, times=None):
+        process = start(hub, home, "push", tmp_path / "mlm", "--hub_model_id", f"me/stopped-by-{number.value}")
+        assert process.stdout.readline().startswith("sending    main; Ctrl-C leaves it to python recipes/push.py ")
+        time.sleep(0.5)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=10)
+    assert process.returncode == 128 + number
+    assert f"hub        main not sent yet; the same command sends them, or python recipes/push.py {tmp_path}" in out
+    assert "Traceback" not in err
+    assert Outbox(tmp_path / "mlm").waiting() == ["main"]
+
+
 REFUSED = [
     ("no-such-token", "me/tiny", "expected a token that may write, found the token is refused (401); log in with"),
     (None, "me/tiny", "expected a token that may write, found no token; log in with `hf auth login`, or set HF_TOKEN"),

@@ -33,6 +33,7 @@ def user_folder(tmp_path, monkeypatch):
     (tmp_path / "my.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in documents(300, seed=1)))
     monkeypatch.setattr("hfrep.data.docstrings.docstrings_file", lambda cache: tmp_path / "docstrings.txt")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_TOKEN", "of a user who has logged in")
 
 
 @pytest.mark.usefixtures("user_folder")
