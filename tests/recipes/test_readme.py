@@ -31,7 +31,8 @@ def user_folder(tmp_path, monkeypatch):
     for path in (tmp_path / "my_texts" / "one.txt", tmp_path / "docstrings.txt"):
         path.write_text("\n\n".join(documents(300)))
     (tmp_path / "my.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in documents(300, seed=1)))
-    monkeypatch.setattr("hfrep.data.docstrings.docstrings_file", lambda cache: tmp_path / "docstrings.txt")
+    for module in ("docstrings", "corpus"):
+        monkeypatch.setattr(f"hfrep.data.{module}.docstrings_file", lambda cache: tmp_path / "docstrings.txt")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_TOKEN", "of a user who has logged in")
 
