@@ -82,3 +82,18 @@ def tokenizer_folder(wordpiece: PreTrainedTokenizerFast, tmp_path_factory: pytes
     folder = tmp_path_factory.mktemp("tokenizer") / "wordpiece"
     wordpiece.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_mlm(corpus_file: Path, tokenizer_folder: Path) -> list[str]:
+    """Flags of recipes/mlm.py for steps that take milliseconds."""
+    given = {
+        "corpus": corpus_file,
+        "tokenizer": tokenizer_folder,
+        "model": "bert-micro",
+        "sequence_length": 32,
+        "train_batch_size": 8,
+        "cpu_threads": 1,
+        "validation_fraction": 0.05,
+    }
+    return [part for name, value in given.items() for part in (f"--{name}", str(value))]

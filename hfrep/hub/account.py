@@ -73,4 +73,4 @@ class Account:
 
 
 def _no_token(found: str) -> HubError:
-    return HubError(where="--push_to_hub", expected="a token that may write", found=found, do=TOKEN_ADVICE)
+    return HubError(where="the Hub", expected="a token that may write", found=found, do=TOKEN_ADVICE)

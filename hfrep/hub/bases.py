@@ -1,11 +1,10 @@
 """Where on the Hub the base model of an adapter or a head stands, if it was trained on this machine."""
 
-import shlex
 from pathlib import Path
 
 from hfrep.errors import ConfigError
 from hfrep.fetching import HubName
-from hfrep.hub.outbox import MAIN, Outbox
+from hfrep.hub.outbox import MAIN, Outbox, push_command
 from hfrep.models.base_weights import Weights
 from hfrep.models.named import is_whole
 
@@ -37,9 +36,15 @@ def require_on_hub(name: str) -> None:
         )
     folder = Path(name)
     if folder.is_dir() and on_hub(folder, Weights.of(folder).digest) is None:
-        raise ConfigError(
-            where=f"the base model {name}",
-            expected="one that stands on the Hub, so that what is pushed opens elsewhere",
-            found="a folder of this machine",
-            do=f"push it first: python recipes/push.py {shlex.quote(str(folder.parent))} --hub_model_id NAME",
-        )
+        raise not_on_hub(f"the base model {name}", folder)
+
+
+def not_on_hub(where: str, base: Path | None) -> ConfigError:
+    """That the folder `base`, on which something hangs that is to be pushed, has not been pushed itself."""
+    run_folder = Path("RUN") if base is None else base.parent
+    return ConfigError(
+        where=where,
+        expected="a base model that stands on the Hub, so that what is pushed opens elsewhere",
+        found="one of this machine" if base is None else f"the folder {base}",
+        do=f"push it first: {push_command(run_folder)} --hub_model_id NAME",
+    )

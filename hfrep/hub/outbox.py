@@ -93,7 +93,7 @@ class Outbox:
             where=str(self.folder),
             expected=f"what still waits for {before.repository} to go there ({', '.join(waiting)})",
             found=f"--hub_model_id {destination.repository}",
-            do=f"finish it with: python recipes/push.py {shlex.quote(str(self.run_folder))}, or remove {self.folder}",
+            do=f"finish it with: {push_command(self.run_folder)}, or remove {self.folder}",
         )
 
     def address(self, destination: Destination) -> None:
@@ -145,7 +145,9 @@ class Outbox:
             self._write(replace(changed, weights=weights, files=list(files)) if branch == MAIN else changed)
             sending = self.folder / "sending" / branch
             if sending.is_dir():
-                gone = sending.rename(sending.with_name(f".{branch}"))  # at once: a half of it must not be sent again
+                gone = sending.with_name(f".{branch}")
+                shutil.rmtree(gone, ignore_errors=True)  # a kill may have left it
+                sending.rename(gone)  # at once: a half of it must not be sent again
                 shutil.rmtree(gone, ignore_errors=True)
 
     def _write(self, destination: Destination) -> None:
@@ -153,6 +155,11 @@ class Outbox:
         aside = self.folder / f".{FILE}"
         aside.write_text(json.dumps(asdict(destination), indent=1) + "\n", encoding="utf-8")
         aside.replace(self.folder / FILE)
+
+
+def push_command(run_folder: Path) -> str:
+    """What a user types to send what the folder of a run holds."""
+    return f"python recipes/push.py {shlex.quote(str(run_folder))}"
 
 
 def _same(one: str, other: str) -> str | None:

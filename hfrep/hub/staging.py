@@ -23,8 +23,9 @@ from hfrep.card.markdown import PLOT as LOSS
 from hfrep.card.markdown import RECORDS, RUN, TABLES, markdown
 from hfrep.card.place import link
 from hfrep.card.private import without_paths
-from hfrep.errors import CheckpointError, ConfigError
+from hfrep.errors import CheckpointError
 from hfrep.fetching import HubName
+from hfrep.hub.bases import not_on_hub
 from hfrep.models.adapter_facts import CONFIG, FACTS
 from hfrep.publish import card_on_the_way
 
@@ -177,7 +178,8 @@ def _stage(
     named = card.base.hub if card.base else None
     base = named or base
     if base is None and any((source / name).is_file() for name in NAMING):
-        raise _base_is_here(source, card)
+        folder_of_base = card.base.folder if card.base else None
+        raise not_on_hub(str(source), None if folder_of_base is None else Path(folder_of_base))
     card = _for_hub(card, base, about)
     folder.mkdir(parents=True, exist_ok=True)
     for file in sorted(path for path in source.rglob("*") if path.is_file()):
@@ -241,14 +243,3 @@ def _read_json(file: Path) -> Facts:
 
 def _write_json(file: Path, facts: Facts) -> None:
     file.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _base_is_here(source: Path, card: Card) -> ConfigError:
-    folder = card.base.folder if card.base else None
-    run = Path(folder).parent if folder else "RUN"
-    return ConfigError(
-        where=str(source),
-        expected="a base model that stands on the Hub, since it does not open without one",
-        found=folder or "none that is known",
-        do=f"push that first: python recipes/push.py {run} --hub_model_id NAME",
-    )

@@ -1,17 +1,11 @@
 """How the user is told what arrived at the Hub, what did not, and what to do about it."""
 
-import shlex
 from collections.abc import Mapping
 
 from huggingface_hub import constants
 
 from hfrep.errors import UndeliveredError
-from hfrep.hub.outbox import MAIN, Destination, Outbox
-
-
-def command(outbox: Outbox) -> str:
-    """What sends the rest."""
-    return f"python recipes/push.py {shlex.quote(str(outbox.run_folder))}"
+from hfrep.hub.outbox import MAIN, Destination, Outbox, push_command
 
 
 def tell_plan(outbox: Outbox, destination: Destination, *, reachable: bool) -> None:
@@ -23,14 +17,19 @@ def tell_plan(outbox: Outbox, destination: Destination, *, reachable: bool) -> N
 
 def tell_sending(outbox: Outbox) -> None:
     """That the run is done and only the Hub is waited for."""
-    print(f"sending    {', '.join(outbox.waiting())}; Ctrl-C leaves it to {command(outbox)}", flush=True)
+    print(
+        f"sending    {', '.join(outbox.waiting())}; Ctrl-C leaves it to {push_command(outbox.run_folder)}", flush=True
+    )
 
 
 def tell_waiting(outbox: Outbox) -> None:
     """Of a run that was stopped: what has not arrived yet."""
     if waiting := outbox.waiting():
         branches = ", ".join(waiting)
-        print(f"hub        {branches} not sent yet; the same command sends them, or {command(outbox)}", flush=True)
+        print(
+            f"hub        {branches} not sent yet; the same command sends them, or {push_command(outbox.run_folder)}",
+            flush=True,
+        )
 
 
 def tell_outcome(outbox: Outbox, undelivered: Mapping[str, str], *, strict: bool) -> None:
@@ -53,14 +52,12 @@ def tell_outcome(outbox: Outbox, undelivered: Mapping[str, str], *, strict: bool
     if not undelivered:
         return
     reasons = "; ".join(f"{branch} ({why})" for branch, why in undelivered.items())
+    rest = push_command(outbox.run_folder)
     if strict:
         raise UndeliveredError(
             where=address,
             expected="all of the run to arrive",
             found=f"not there: {reasons}",
-            do=f"send it with: {command(outbox)}",
+            do=f"send it with: {rest}",
         )
-    print(
-        f"not pushed {address}: {reasons}; it waits in {outbox.folder}, and this sends it: {command(outbox)}",
-        flush=True,
-    )
+    print(f"not pushed {address}: {reasons}; it waits in {outbox.folder}, and this sends it: {rest}", flush=True)

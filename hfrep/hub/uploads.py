@@ -84,11 +84,9 @@ class Uploads:
         self.courier.wake(branch)
 
     def __enter__(self) -> "Uploads":
+        # Nothing is sent yet: that the folder is this run's alone is known only once the run holds its lock.
         if self.destination is not None:
             disable_progress_bars()  # they would be drawn across that of the training
-            if self.outbox.waiting():
-                self.outbox.address(self.destination)
-                self.courier.start()
         return self
 
     def __exit__(

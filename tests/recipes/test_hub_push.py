@@ -14,23 +14,10 @@ from hub import TOKEN
 from tasks_on_disk import write_model, write_task
 
 from hfrep.hub.outbox import Outbox
+from hfrep.training.checkpoint import one_writer
 
 TESTS = Path(__file__).parents[1]
 STEPS = ("--max_steps", 6, "--save_steps", 3)
-
-
-@pytest.fixture(scope="module")
-def flags(corpus_file, tokenizer_folder):
-    given = {
-        "corpus": corpus_file,
-        "tokenizer": tokenizer_folder,
-        "model": "bert-micro",
-        "sequence_length": 32,
-        "train_batch_size": 8,
-        "cpu_threads": 1,
-        "validation_fraction": 0.05,
-    }
-    return [part for name, value in given.items() for part in (f"--{name}", str(value))]
 
 
 @pytest.fixture
@@ -56,14 +43,14 @@ def run(hub, home, name, *flags, token=TOKEN, status=0):
 
 
 @pytest.fixture(scope="module")
-def pushed(hub, flags, tmp_path_factory):
+def pushed(hub, tiny_mlm, tmp_path_factory):
     """A run that was pushed as me/tiny, with its steps: its folder and what it printed."""
     folder = tmp_path_factory.mktemp("pushed")
     told = run(
         hub,
         folder / "home",
         "mlm",
-        *flags,
+        *tiny_mlm,
         *STEPS,
         *("--output_dir", folder / "mlm", "--push_to_hub", "--hub_model_id", "me/tiny"),
         *("--hub_revisions", "every_save", "--language", "en", "--license", "apache-2.0"),
@@ -213,9 +200,9 @@ def test_faults_on_the_way(hub, pushed, tmp_path, home):
     assert [files for *_, files in found.values()] == [everything] * len(found)
 
 
-def test_a_hub_that_is_down_costs_no_step(hub, pushed, flags, tmp_path, home):
+def test_a_hub_that_is_down_costs_no_step(hub, pushed, tiny_mlm, tmp_path, home):
     """The run ends as ever, bit for bit, with status 0, or 3 where asked; what waits is sent later."""
-    given = [*flags, *STEPS, "--output_dir", tmp_path / "mlm", "--push_to_hub", "--hub_model_id", "me/down-for-now"]
+    given = [*tiny_mlm, *STEPS, "--output_dir", tmp_path / "mlm", "--push_to_hub", "--hub_model_id", "me/down-for-now"]
     given += ["--hub_revisions", "every_save", "--hub_patience", 0, "--hub_private_repo"]
     with hub.fail("POST", "repos/create", status=503, times=None):
         told = run(hub, home, "mlm", *given)
@@ -236,9 +223,9 @@ def test_a_hub_that_is_down_costs_no_step(hub, pushed, flags, tmp_path, home):
     assert Outbox(tmp_path / "mlm").destination.repository == "me/down-for-now"
 
 
-def test_killed_in_the_middle_of_an_upload(hub, flags, tmp_path, home):
+def test_killed_in_the_middle_of_an_upload(hub, tiny_mlm, tmp_path, home):
     """The same command goes on with the training and with what had not arrived."""
-    given = [*flags, *STEPS, "--output_dir", tmp_path / "mlm", "--push_to_hub", "--hub_model_id", "me/killed"]
+    given = [*tiny_mlm, *STEPS, "--output_dir", tmp_path / "mlm", "--push_to_hub", "--hub_model_id", "me/killed"]
     given += ["--hub_revisions", "every_save"]
     with hub.fail("PUT", "", hang=True, times=None):
         hub.forget_requests()
@@ -272,6 +259,21 @@ def test_stopped_while_the_hub_is_waited_for(number, hub, pushed, tmp_path, home
     assert Outbox(tmp_path / "mlm").waiting() == ["main"]
 
 
+def test_another_command_on_a_folder_whose_run_goes_on_sends_nothing(hub, pushed, tiny_mlm, tmp_path, home):
+    """It is refused by the lock, and neither sends nor redirects what the other one has waiting."""
+    folder = tmp_path / "mlm"
+    shutil.copytree(pushed[0], folder)
+    with Outbox(folder).filling("main") as target:
+        (target / "config.json").write_text("{}")
+    before = hub.commits("me/tiny")
+    with one_writer(folder):
+        given = [*tiny_mlm, *STEPS, "--output_dir", folder, "--push_to_hub", "--hub_model_id", "me/tiny"]
+        told = run(hub, home, "mlm", *given, status=2)
+    assert "expected no other process writing to this run" in told
+    assert Outbox(folder).waiting() == ["main"]
+    assert hub.commits("me/tiny") == before
+
+
 REFUSED = [
     ("no-such-token", "me/tiny", "expected a token that may write, found the token is refused (401); log in with"),
     (None, "me/tiny", "expected a token that may write, found no token; log in with `hf auth login`, or set HF_TOKEN"),
@@ -299,7 +301,7 @@ print(json.dumps(found))
 """
 
 
-def test_who_may_not_write_is_told_before_training(hub, flags, tmp_path, home):
+def test_who_may_not_write_is_told_before_training(hub, tiny_mlm, tmp_path, home):
     """A token that is rejected, missing, for reading only, or another's: one sentence, status 2, nothing begun."""
     done = subprocess.run(
         [sys.executable, "-c", ASK, json.dumps(REFUSED)],
@@ -311,9 +313,9 @@ def test_who_may_not_write_is_told_before_training(hub, flags, tmp_path, home):
     for sentence, (_, _, words) in zip(json.loads(done.stdout), REFUSED, strict=True):
         assert words in sentence
     told = run(
-        hub, home, "mlm", *flags, "--output_dir", tmp_path / "mlm", "--push_to_hub", token="no-such-token", status=2
+        hub, home, "mlm", *tiny_mlm, "--output_dir", tmp_path / "mlm", "--push_to_hub", token="no-such-token", status=2
     )
-    assert told.startswith("error: --push_to_hub: expected a token that may write")
+    assert told.startswith("error: the Hub: expected a token that may write")
     assert "Traceback" not in told
     assert not (tmp_path / "mlm").exists()
 
@@ -478,7 +480,7 @@ def test_an_adapter_whose_base_is_nowhere_else_is_refused(hub, task, tmp_path, h
         *("--push_to_hub", "--adaptation", "lora", "--model_name_or_path", model, "--output_dir", tmp_path / "glue"),
         status=2,
     )
-    assert "expected one that stands on the Hub, so that what is pushed opens elsewhere" in told
+    assert "expected a base model that stands on the Hub, so that what is pushed opens elsewhere" in told
     assert f"python recipes/push.py {tmp_path / 'base'} --hub_model_id NAME" in told
     assert not (tmp_path / "glue").exists()
 

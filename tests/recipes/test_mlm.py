@@ -22,18 +22,8 @@ RECIPE = ROOT / "recipes" / "mlm.py"
 
 
 @pytest.fixture(scope="module")
-def flags(corpus_file, tokenizer_folder):
-    given = {
-        "corpus": corpus_file,
-        "tokenizer": tokenizer_folder,
-        "model": "bert-micro",
-        "sequence_length": 32,
-        "train_batch_size": 8,
-        "max_steps": 30,
-        "cpu_threads": 1,
-        "validation_fraction": 0.05,
-    }
-    return [part for name, value in given.items() for part in (f"--{name}", str(value))]
+def flags(tiny_mlm):
+    return [*tiny_mlm, "--max_steps", "30"]
 
 
 @pytest.fixture(scope="module")

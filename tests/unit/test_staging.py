@@ -203,8 +203,8 @@ def test_what_needs_a_base_is_refused_where_that_is_on_this_machine_only(part, g
     """The sentence says what to push first; nothing has been staged."""
     mlm = glue.parent / "mlm"
     words = (
-        rf"{part(name)}: expected a base model that stands on the Hub, .*, found {mlm}/model; "
-        rf"push that first: python recipes/push\.py {mlm} --hub_model_id NAME\."
+        rf"{part(name)}: expected a base model that stands on the Hub, .*, found the folder {mlm}/model; "
+        rf"push it first: python recipes/push\.py {mlm} --hub_model_id NAME\."
     )
     with pytest.raises(HfrepError, match=words):
         stage(part(name), tmp_path / "to", repository="me/x", about=ABOUT)
