@@ -14,7 +14,6 @@ from hub import TOKEN
 from tasks_on_disk import write_model, write_task
 
 from hfrep.hub.outbox import Outbox
-from hfrep.training.checkpoint import one_writer
 
 TESTS = Path(__file__).parents[1]
 STEPS = ("--max_steps", 6, "--save_steps", 3)
@@ -257,21 +256,6 @@ def test_stopped_while_the_hub_is_waited_for(number, hub, pushed, tmp_path, home
     assert f"hub        main not sent yet; the same command sends them, or python recipes/push.py {tmp_path}" in out
     assert "Traceback" not in err
     assert Outbox(tmp_path / "mlm").waiting() == ["main"]
-
-
-def test_another_command_on_a_folder_whose_run_goes_on_sends_nothing(hub, pushed, tiny_mlm, tmp_path, home):
-    """It is refused by the lock, and neither sends nor redirects what the other one has waiting."""
-    folder = tmp_path / "mlm"
-    shutil.copytree(pushed[0], folder)
-    with Outbox(folder).filling("main") as target:
-        (target / "config.json").write_text("{}")
-    before = hub.commits("me/tiny")
-    with one_writer(folder):
-        given = [*tiny_mlm, *STEPS, "--output_dir", folder, "--push_to_hub", "--hub_model_id", "me/tiny"]
-        told = run(hub, home, "mlm", *given, status=2)
-    assert "expected no other process writing to this run" in told
-    assert Outbox(folder).waiting() == ["main"]
-    assert hub.commits("me/tiny") == before
 
 
 REFUSED = [

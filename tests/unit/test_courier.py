@@ -13,7 +13,10 @@ from hfrep.hub import courier as module
 from hfrep.hub.courier import Courier
 from hfrep.hub.faults import Fault
 from hfrep.hub.outbox import Destination, Outbox
+from hfrep.hub.plan import Plan
+from hfrep.hub.settings import PushSettings
 from hfrep.hub.told import tell_outcome
+from hfrep.hub.uploads import Uploads
 
 
 @pytest.fixture(autouse=True)
@@ -202,6 +205,18 @@ def test_a_refusal_counts_no_more_once_there_is_something_new(outbox):
     courier.wake("step-1")
     assert courier.finish(5) == {}
     assert deliver.tried == ["step-1", "step-1"]
+
+
+def test_nothing_is_sent_before_the_run_holds_its_lock(outbox):
+    """Another run may be going on in the folder: a command that is going to be refused sends nothing of it."""
+    fill(outbox, "step-1")
+    uploads = Uploads(PushSettings(push_to_hub=True), outbox.run_folder, None, Plan(outbox.destination, reachable=True))
+    deliver = Script(outbox)
+    uploads.courier = Courier(outbox, deliver)
+    with uploads:
+        time.sleep(0.2)
+    assert deliver.tried == []
+    assert (outbox.folder / "waiting" / "step-1").is_dir()
 
 
 def test_filling_that_fails_leaves_nothing(outbox):
