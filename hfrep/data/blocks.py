@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, NamedTuple
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,9 +27,10 @@ from transformers import PreTrainedTokenizerFast
 
 from hfrep.data.cache import prepared
 from hfrep.data.corpus import Corpus
+from hfrep.data.encoding import Encoded, Encoder
 from hfrep.data.order import Integers
 from hfrep.data.rows import Arrays
-from hfrep.data.tokenizer import encode_documents, tokenizer_hash
+from hfrep.data.tokenizer import tokenizer_hash
 from hfrep.errors import ConfigError, DataError
 from hfrep.settings import setting
 
@@ -192,8 +193,8 @@ def build_blocks(
         with open(folder / "tokens.bin", "wb") as tokens, open(folder / "marks.bin", "wb") as marks:
             dtype = np.uint16 if len(tokenizer) <= 1 << 16 else np.uint32
             packer = _Packer(frame, sequence_length, np.dtype(dtype), tokens, marks)
-            for batch in _encoded(corpus.documents(), tokenizer):
-                packer.add(batch)
+            for batch, size in _encoded(corpus.documents(), tokenizer):
+                packer.add(batch, size)
             facts = packer.finish()
         if facts.rows == 0:
             raise DataError(
@@ -207,40 +208,25 @@ def build_blocks(
     return Blocks(prepared(cache / "blocks" / fingerprint, build))
 
 
-class _Encoded(NamedTuple):
-    """A batch of documents: token ids and word numbers that run through all of them [t], the tokens of each [d]."""
-
-    ids: Integers
-    words: Integers
-    lengths: Integers
-    bytes: int
-
-    def with_ends(self, end: int) -> "_Encoded":
-        """The token `end` behind each document that has a token, as a word of its own."""
-        places = np.cumsum(self.lengths)[self.lengths > 0]
-        ids, words = np.insert(self.ids, places, end), np.insert(self.words, places, -1)
-        return _Encoded(ids, words, self.lengths + (self.lengths > 0), self.bytes)
-
-
-def _encoded(documents: Iterator[str], tokenizer: PreTrainedTokenizerFast) -> Iterator[_Encoded]:
-    """The documents in batches; the next one is encoded meanwhile."""
+def _encoded(documents: Iterator[str], tokenizer: PreTrainedTokenizerFast) -> Iterator[tuple[Encoded, int]]:
+    """The documents in batches, and the bytes of each batch; the next one is encoded meanwhile."""
+    encode = Encoder(tokenizer)
     with ThreadPoolExecutor(1) as ahead:
-        waiting: tuple[Future[list[Any]], int] | None = None
+        waiting: tuple[Future[Encoded], int] | None = None
         for batch in _batches(documents):
-            following = ahead.submit(encode_documents, tokenizer, batch), sum(len(text.encode()) for text in batch)
+            following = ahead.submit(encode, batch), sum(len(text.encode()) for text in batch)
             if waiting is not None:
-                yield _arrays(waiting[0].result(), waiting[1])
+                yield waiting[0].result(), waiting[1]
             waiting = following
         if waiting is not None:
-            yield _arrays(waiting[0].result(), waiting[1])
+            yield waiting[0].result(), waiting[1]
 
 
-def _arrays(encodings: list[Any], size: int) -> _Encoded:
-    lengths = np.fromiter((len(encoding) for encoding in encodings), np.int64, len(encodings))
-    total = int(lengths.sum())
-    ids = np.fromiter((token for encoding in encodings for token in encoding.ids), np.int64, total)
-    words = np.fromiter((word for encoding in encodings for word in encoding.word_ids), np.int64, total)
-    return _Encoded(ids, words, lengths, size)
+def _with_ends(batch: Encoded, end: int) -> Encoded:
+    """The token `end` behind each document that has a token, as a word of its own."""
+    places = np.cumsum(batch.lengths)[batch.lengths > 0]
+    ids, starts = np.insert(batch.ids, places, end), np.insert(batch.word_starts, places, True)
+    return Encoded(ids, starts, batch.lengths + (batch.lengths > 0))
 
 
 def _batches(documents: Iterator[str]) -> Iterator[list[str]]:
@@ -269,11 +255,10 @@ class _Packer:
         self.rows = self.content = self.framing = self.bytes = 0
         self.document_lengths: list[Integers] = []
 
-    def add(self, batch: _Encoded) -> None:
-        """Lay out the documents of a batch."""
-        ids, words, lengths, size = (
-            batch if self.frame.document_end is None else batch.with_ends(self.frame.document_end)
-        )
+    def add(self, batch: Encoded, size: int) -> None:
+        """Lay out the documents of a batch, whose text has `size` bytes."""
+        end = self.frame.document_end
+        ids, word_starts, lengths = batch if end is None else _with_ends(batch, end)
         self.bytes += size
         pieces = np.asarray(list(self._pieces(lengths)), dtype=np.int64).reshape(-1, 2)
         if len(pieces) == 0:
@@ -285,10 +270,8 @@ class _Packer:
         # Content is laid in order, so each piece moves as a whole: by where it goes less where it comes from.
         moves = starts + 1 - (np.cumsum(sizes) - sizes)
         target = np.arange(len(ids)) + np.repeat(moves, sizes)
-        word_start = np.concatenate(([True], words[1:] != words[:-1]))
-        word_start[(np.cumsum(lengths) - lengths)[lengths > 0]] = True
         tokens.flat[target] = ids
-        marks.flat[target] = np.where(word_start, WORD_START, 0)
+        marks.flat[target] = np.where(word_starts, WORD_START, 0)
         marks.flat[starts + 1] |= WORD_START  # a word that a row's end cut in two is two words
         tokens.flat[starts] = self.frame.begin
         if self.frame.end is not None:

@@ -1,0 +1,154 @@
+"""All comparisons of speed and memory with the stock tools, on this machine.
+
+    python benchmarks/bench.py                       # `make bench`
+    python benchmarks/bench.py --quick               # `make bench-quick`: less of each, for a look
+    python benchmarks/bench.py --only masked_training packing
+
+Sides take turns in one run (A B A B …); a ratio is the median over the rounds of this side's speed over the other's in
+the same round, and is told only where both came to the same answers. Next to it stand the lowest and the highest of the
+rounds. What is measured is kept in benchmarks/results/<machine>.json, row by row, and drawn.
+"""
+
+import argparse
+import json
+import re
+import statistics
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from comparison import LIMIT, OURS, Amount, Comparison
+from comparisons import COMPARISONS
+from process import Answer, Process
+from table import draw, lines
+
+from hfrep.training.launch import usable_cores
+from hfrep.training.record import environment
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="less of each; nothing is kept")
+    parser.add_argument("--only", nargs="+", choices=list(COMPARISONS), help="these rows; others keep what they had")
+    parser.add_argument("--machine", help="name of the file; default: made of the processor and its cores")
+    options = parser.parse_args()
+    machine = options.machine or _machine()
+    file = RESULTS / f"{machine}.json"
+    kept: dict[str, Any] = json.loads(file.read_text()) if file.exists() and not options.quick else {}
+    for name in options.only or COMPARISONS:
+        comparison = COMPARISONS[name]
+        row = measure(comparison, comparison.quick if options.quick else comparison.full)
+        kept[name] = {**row, "environment": {**environment(), "threads": usable_cores()}}
+        print("\n".join(lines(name, row)), flush=True)
+        if not options.quick:
+            RESULTS.mkdir(exist_ok=True)
+            file.write_text(json.dumps(kept, indent=1) + "\n")
+    if not options.quick:
+        draw(kept, file.with_suffix(".png"), machine)
+        print(f"kept in {file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file}")
+
+
+def measure(comparison: Comparison, amount: Amount) -> dict[str, Any]:
+    """All that is kept of a comparison."""
+    began = datetime.now(UTC)
+    turns: dict[str, list[Answer]] = {name: [] for name in comparison.sides}
+    with ExitStack() as open_sides:
+        sides = {}
+        for name in comparison.sides:
+            sides[name] = Process(comparison, name)
+            open_sides.callback(sides[name].close)
+            if amount.warm_up:
+                sides[name].turn(amount.warm_up)
+        for _ in range(amount.rounds):
+            for name, side in sides.items():
+                turns[name].append(side.turn(amount.turn))
+    require_alike(comparison, {name: made[-1].answers for name, made in turns.items() if name != LIMIT})
+    return {
+        "what": comparison.what,
+        "unit": comparison.unit,
+        "began": began.isoformat(timespec="seconds"),
+        "minutes": round((datetime.now(UTC) - began).total_seconds() / 60, 1),
+        "sides": {name: _side(made) for name, made in turns.items()},
+        "ratios": {
+            other: _ratio(turns[OURS], turns[other]) | {"goal": goal.speed, "memory_goal": goal.memory}
+            for other, goal in comparison.goals.items()
+        },
+        "share_of_limit": _shares(comparison, turns),
+    }
+
+
+def require_alike(comparison: Comparison, answers: Mapping[str, Mapping[str, float]]) -> None:
+    """Tell no ratio where two sides do not compute the same.
+
+    Raises:
+        SystemExit: an answer is further from ours than allowed.
+    """
+    for side, found in answers.items():
+        for name, tolerance in comparison.tolerances.items():
+            mine, theirs = answers[OURS][name], found[name]
+            if not abs(mine - theirs) <= tolerance:
+                raise SystemExit(
+                    f"{comparison.name}: {name} is {mine:g} for {OURS} and {theirs:g} for {side}, expected within "
+                    f"{tolerance:g}: no ratio is told of sides that do not compute the same"
+                )
+
+
+def _side(turns: Sequence[Answer]) -> dict[str, Any]:
+    speeds = [turn.units / turn.seconds for turn in turns]
+    return {
+        "median": statistics.median(speeds),
+        "speeds": speeds,
+        "peak_bytes": turns[-1].peak,
+        "answers": dict(turns[-1].answers),
+    }
+
+
+def _ratio(mine: Sequence[Answer], theirs: Sequence[Answer]) -> dict[str, Any]:
+    ratios = [
+        (one.units / one.seconds) / (other.units / other.seconds) for one, other in zip(mine, theirs, strict=True)
+    ]
+    return {
+        "median": statistics.median(ratios),
+        "lowest": min(ratios),
+        "highest": max(ratios),
+        "memory": mine[-1].peak / max(1, theirs[-1].peak),
+    }
+
+
+def _shares(comparison: Comparison, turns: Mapping[str, Sequence[Answer]]) -> dict[str, Any] | None:
+    """Of each side's useful operations in the rate of plain matrix products in the same round."""
+    if comparison.operations is None:
+        return None
+    each = comparison.operations()
+    rates = [turn.units / turn.seconds for turn in turns[LIMIT]]
+    return {
+        "operations_a_unit": each,
+        "limit": statistics.median(rates),
+        "goal": comparison.share,
+        "median": {
+            name: statistics.median(
+                turn.units * each / turn.seconds / rate for turn, rate in zip(made, rates, strict=True)
+            )
+            for name, made in turns.items()
+            if name != LIMIT
+        },
+    }
+
+
+def _machine() -> str:
+    """The processor's name and its cores, fit for a file's name."""
+    told = subprocess.run(["lscpu"], capture_output=True, text=True) if sys.platform == "linux" else None
+    model = re.search(r"Model name:\s*(.+)", told.stdout) if told else None
+    flags = "-avx512" if told and "avx512f" in told.stdout else ""
+    name = model[1].strip() if model else sys.platform
+    return re.sub(r"[^a-z0-9]+", "-", f"{name}{flags} {usable_cores()} cores".lower()).strip("-")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""What a row of the benchmark is made of: a comparison of sides that do the same work, each in a process of its own."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+OURS, LIMIT = "hfrep", "limit"  # names of sides: what stands against the others, and the machine's own limit
+
+
+class Turn(NamedTuple):
+    """Work that was done: `units` (of the comparison) in `seconds`."""
+
+    units: float
+    seconds: float
+
+
+class Side(Protocol):
+    """One side, in its own process.
+
+    Attributes:
+        answers: what each side has to come to alike, by name; complete after the last turn. No ratio is told where they
+            differ by more than the comparison allows.
+    """
+
+    answers: Mapping[str, float]
+
+    def turn(self, amount: int) -> Turn:
+        """Do `amount` of work: steps, rounds or examples, as the comparison has it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Amount:
+    """How much is done.
+
+    Attributes:
+        turn: work of one turn.
+        rounds: turns of each side that are measured.
+        warm_up: work of the turn before them, which is not; 0 for none.
+    """
+
+    turn: int
+    rounds: int
+    warm_up: int = 0
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What is wanted against one other side: so many times its speed, at most such a share of its peak memory."""
+
+    speed: float
+    memory: float | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A comparison.
+
+    Attributes:
+        name: of the comparison, short.
+        what: the work, for the table.
+        unit: that speeds are told in, a second.
+        sides: what makes each side; `OURS` is among them, and where the limit is measured `LIMIT`, whose units are
+            floating-point operations.
+        goals: by the name of the other side, in the order of the table.
+        full, quick: how much is done.
+        tolerances: by the name of an answer, how far sides may be apart (absolute).
+        operations: useful floating-point operations of a unit; None where no limit is measured.
+        share: wanted share of the limit.
+        launched: each side is started by `accelerate launch`, with no setting of threads.
+        slow: it takes hours and is no part of `make bench`.
+    """
+
+    name: str
+    what: str
+    unit: str
+    sides: Mapping[str, Callable[[], Side]]
+    goals: Mapping[str, Goal]
+    full: Amount
+    quick: Amount
+    tolerances: Mapping[str, float]
+    operations: Callable[[], float] | None = None
+    share: float | None = None
+    launched: bool = False
+    notes: str = field(default="")

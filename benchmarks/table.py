@@ -1,0 +1,81 @@
+"""What is printed and drawn of the rows of a benchmark."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from comparison import LIMIT, OURS
+
+
+def lines(name: str, row: Mapping[str, Any]) -> Iterator[str]:
+    """A row for reading: each side's speed and memory, and how ours stands to the others."""
+    yield f"{row['what']} ({name}, {row['minutes']} minutes)"
+    shares = row["share_of_limit"]
+    for side, made in row["sides"].items():
+        if side == LIMIT:
+            yield f"  {'matrix products alone':<26} {made['median'] / 1e9:12,.0f} GFLOP/s"
+            continue
+        share = f"   {shares['median'][side]:6.1%} of the limit" if shares else ""
+        speed = f"{made['median']:12,.4g}" if made["median"] < 100 else f"{made['median']:12,.0f}"
+        yield f"  {side:<26} {speed} {row['unit']}/s   peak {made['peak_bytes'] / 1e6:7,.0f} MB{share}"
+    for other, ratio in row["ratios"].items():
+        yield f"  {_verdict(other, ratio)}"
+    if shares and shares["goal"]:
+        reached = shares["median"][OURS]
+        yield f"  share of the limit {reached:.0%}, goal {shares['goal']:.0%}: {_met(reached >= shares['goal'])}"
+
+
+def _verdict(other: str, ratio: Mapping[str, Any]) -> str:
+    said = (
+        f"against {other}: {ratio['median']:.2f} × ({ratio['lowest']:.2f} … {ratio['highest']:.2f}), "
+        f"goal {ratio['goal']:g} ×: {_met(ratio['median'] >= ratio['goal'])}"
+    )
+    if ratio["memory_goal"]:
+        memory = f"memory {ratio['memory']:.2f} ×, goal at most {ratio['memory_goal']:g} ×"
+        said += f"; {memory}: {_met(ratio['memory'] <= ratio['memory_goal'])}"
+    return said
+
+
+def _met(yes: bool) -> str:
+    return "met" if yes else "MISSED"
+
+
+def markdown(rows: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """The table of a README."""
+    yield "| what | against | speed | lowest … highest | goal | memory | of the limit |"
+    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    for row in rows.values():
+        shares = row["share_of_limit"]
+        share = f"{shares['median'][OURS]:.0%}" if shares else ""
+        for other, ratio in row["ratios"].items():
+            yield (
+                f"| {row['what']} | {other} | {ratio['median']:.2f} × | {ratio['lowest']:.2f} … {ratio['highest']:.2f} "
+                f"| {ratio['goal']:g} × | {ratio['memory']:.2f} × | {share} |"
+            )
+
+
+def draw(rows: Mapping[str, Mapping[str, Any]], file: Path, machine: str) -> None:
+    """A bar for each comparison, with its goal."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    bars = [
+        (f"{row['what']}\nagainst {other}", ratio) for row in rows.values() for other, ratio in row["ratios"].items()
+    ]
+    figure, axes = pyplot.subplots(figsize=(9, 0.6 * len(bars) + 1.2), layout="constrained")
+    for place, (_, ratio) in enumerate(reversed(bars)):
+        axes.barh(place, ratio["median"], color="tab:blue" if ratio["median"] >= ratio["goal"] else "tab:orange")
+        axes.plot([ratio["lowest"], ratio["highest"]], [place, place], color="black", linewidth=1)
+        axes.plot([ratio["goal"]] * 2, [place - 0.4, place + 0.4], color="tab:red", linewidth=2)
+        axes.text(ratio["median"], place + 0.22, f" {ratio['median']:.1f} ×", va="center", fontsize=8)
+    axes.set_yticks(range(len(bars)), [label for label, _ in reversed(bars)], fontsize=7)
+    axes.set_xscale("log")
+    axes.axvline(1, color="grey", linewidth=0.8)
+    axes.set_xlabel(
+        "times the speed of the other side (log scale); red: what is wanted; black: lowest to highest round"
+    )
+    axes.set_title(machine, fontsize=9)
+    figure.savefig(file, dpi=110)
+    pyplot.close(figure)

@@ -1,0 +1,175 @@
+"""Texts → tokens, each different stretch between two blanks tokenized once.
+
+A text of a million words holds some tens of thousands of different ones, and a tokenizer finds the tokens of each anew
+wherever it stands. Where its rules let no token reach over a blank, a text can be cut there, and what stands between
+two cuts looked up. What comes out is what the tokenizer gives for the whole text: which rules those are stands in two
+tables, and a tokenizer with any other is asked for whole texts, as is one that, against the tables, gives other tokens
+for the first texts.
+"""
+
+import itertools
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from transformers import PreTrainedTokenizerFast
+
+from hfrep.data.order import Integers
+from hfrep.data.tokenizer import encode_documents
+
+KNOWN_CHARACTERS = 1 << 23  # of pieces that are kept; beyond them, they are learnt anew
+CHECKED_CHARACTERS = 100_000  # of the first texts, which are tokenized both ways
+Cut = Callable[[str], list[str]]
+
+# Normalizers that change a character by itself or with marks behind it, and never across a blank.
+LOCAL_NORMALIZERS = {"BertNormalizer", "Lowercase", "StripAccents", "NFC", "NFD", "NFKC", "NFKD"}
+# Pre-tokenizers that drop blanks, so that words on both sides of one never meet.
+DROPPING = {"BertPreTokenizer", "Whitespace", "WhitespaceSplit"}
+# What may come after a pre-tokenizer of either kind: these only cut further.
+CUTTING_FURTHER = {"Punctuation", "Digits", *DROPPING}
+
+
+class Encoded(NamedTuple):
+    """Tokens of d texts, laid end to end.
+
+    Attributes:
+        ids: int64 [t].
+        word_starts: bool [t], whether a word starts there, as the tokenizer's pre-tokenizer cuts words.
+        lengths: int64 [d], tokens of each text.
+    """
+
+    ids: Integers
+    word_starts: NDArray[np.bool_]
+    lengths: Integers
+
+
+class Encoder:
+    """Encodes texts with `tokenizer`: without special tokens, and those that a text spells out stay text."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
+        self.tokenizer = tokenizer
+        self._cut = cutter(tokenizer)
+        self._pieces = _Pieces(tokenizer)
+        self._checked = False
+
+    def __call__(self, texts: Sequence[str]) -> Encoded:
+        if self._cut is not None and not self._checked:
+            self._check(texts)
+        return whole(self.tokenizer, texts) if self._cut is None else self._pieces.encode(texts, self._cut)
+
+    def _check(self, texts: Sequence[str]) -> None:
+        """Go on without cuts where the first texts come out differently with them."""
+        assert self._cut is not None
+        ends = np.cumsum([len(text) for text in texts])
+        first = texts[: int(np.searchsorted(ends, CHECKED_CHARACTERS)) + 1]
+        both = zip(whole(self.tokenizer, first), self._pieces.encode(first, self._cut), strict=True)
+        if not all(np.array_equal(one, other) for one, other in both):
+            self._cut = None
+        self._checked = True
+
+
+def whole(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> Encoded:
+    """`texts` as the tokenizer encodes them by itself."""
+    encodings = encode_documents(tokenizer, texts)
+    lengths = np.fromiter(map(len, encodings), np.int64, len(encodings))
+    total = int(lengths.sum())
+    ids = np.fromiter((token for encoding in encodings for token in encoding.ids), np.int64, total)
+    words = np.fromiter((word for encoding in encodings for word in encoding.word_ids), np.int64, total)
+    starts = np.diff(words, prepend=-1) != 0
+    starts[(np.cumsum(lengths) - lengths)[lengths > 0]] = True
+    return Encoded(ids, starts, lengths)
+
+
+class _Pieces(dict[str, int]):
+    """Pieces of text that were tokenized, numbered as they came, and the tokens of each."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
+        super().__init__()
+        self.tokenizer = tokenizer
+        self._forget()
+
+    def __missing__(self, piece: str) -> int:
+        number = self[piece] = len(self)
+        self._new.append(piece)
+        return number
+
+    def encode(self, texts: Sequence[str], cut: Cut) -> Encoded:
+        if self._characters > KNOWN_CHARACTERS:
+            self._forget()
+        cuts = [cut(text) for text in texts]
+        counts = np.fromiter(map(len, cuts), np.int64, len(cuts))
+        pieces = itertools.chain.from_iterable(cuts)
+        numbers = np.fromiter(map(self.__getitem__, pieces), np.int64, int(counts.sum()))
+        self._learn()
+        lengths = self._known.lengths[numbers]
+        ends = np.cumsum(lengths)
+        places = np.arange(lengths.sum()) + np.repeat(self._starts[numbers] - (ends - lengths), lengths)
+        text_ends = np.concatenate(([0], ends))[np.concatenate(([0], np.cumsum(counts)))]
+        return Encoded(self._known.ids[places], self._known.word_starts[places], np.diff(text_ends))
+
+    def _learn(self) -> None:
+        """Tokenize the pieces that were not known."""
+        new = whole(self.tokenizer, self._new)
+        self._known = Encoded(*map(np.concatenate, zip(self._known, new, strict=True)))
+        self._starts = np.cumsum(self._known.lengths) - self._known.lengths
+        self._characters += sum(map(len, self._new))
+        self._new = []
+
+    def _forget(self) -> None:
+        self.clear()
+        nothing = np.zeros(0, np.int64)
+        self._known, self._starts = Encoded(nothing, nothing.astype(bool), nothing), nothing
+        self._new: list[str] = []
+        self._characters = 0
+
+
+def cutter(tokenizer: PreTrainedTokenizerFast) -> Cut | None:
+    """What cuts a text into pieces whose tokens, one after the other, are those of the text; None where none is known.
+
+    Cuts are at blanks that words are dropped between, or before a blank that goes with the word behind it.
+    """
+    parts: dict[str, Any] = json.loads(tokenizer.backend_tokenizer.to_str())
+    ordinary = [token for token in parts["added_tokens"] if not token["special"]]  # found in a text before any word is
+    if ordinary or parts["model"].get("dropout") or not _local(parts["normalizer"]):
+        return None
+    first, *others = _in_order(parts["pre_tokenizer"])
+    if not all(one["type"] in CUTTING_FURTHER for one in others):
+        return None
+    if first["type"] in DROPPING:
+        return _at_blanks
+    keeps_words_apart = {"ByteLevel": "use_regex", "Metaspace": "split"}.get(first["type"])
+    return _before_blanks if keeps_words_apart and first.get(keeps_words_apart) else None
+
+
+def _at_blanks(text: str) -> list[str]:
+    # Only what all of the pre-tokenizers take for blanks: Python has more of them.
+    return text.replace("\n", " ").split(" ")
+
+
+# A piece ends where a single blank stands between two characters that are none: runs of blanks are words of their own
+# for some tokenizers, of which the last blank belongs to the next word, and stay within a piece.
+_PIECE = re.compile(r"(?: (?=\S))?\S*(?:(?! \S)\s+\S*)*")
+
+
+def _before_blanks(text: str) -> list[str]:
+    pieces: list[str] = _PIECE.findall(text)
+    pieces.pop()  # the empty match at the end of any text
+    return pieces
+
+
+def _local(normalizer: Mapping[str, Any] | None) -> bool:
+    parts = [] if normalizer is None else _in_order(normalizer)
+    return all(part["type"] in LOCAL_NORMALIZERS for part in parts)
+
+
+def _in_order(part: Mapping[str, Any] | None) -> Sequence[Mapping[str, Any]]:
+    """The members of a sequence, or the part itself."""
+    if part is None:
+        return [{"type": "none"}]
+    if part["type"] != "Sequence":
+        return [part]
+    members: Sequence[Mapping[str, Any]] = part.get("pretokenizers") or part.get("normalizers") or [{"type": "none"}]
+    return members

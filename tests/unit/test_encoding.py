@@ -1,0 +1,143 @@
+"""Texts that are cut at blanks and looked up give the tokens of the whole text, word starts and lengths included."""
+
+import random
+
+import numpy as np
+import pytest
+from conftest import RECIPES, documents
+from tokenizers import AddedToken, Regex, Tokenizer, normalizers, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+from hfrep.data import encoding
+from hfrep.data.encoding import Encoder, cutter, whole
+from hfrep.data.tokenizer import TokenizerSettings, load_tokenizer, train_tokenizer
+
+# Blanks of all kinds, marks that go with what is before or behind them, signs that normalizers change, special tokens.
+SIGNS = [
+    *" \n\t\r\x0b\x1c\x85\u00a0\u1680\u2028\u200b\u200d\u3000",
+    *"  ab.,'1É́ßſΣ日本🦄¨ﷺ\x00\ufffd▁Ġ",
+    *["[MASK]", " <mask>", "<s>", "'s ", "  ", "\n\n"],
+]
+
+
+@pytest.fixture(scope="module")
+def unigram() -> PreTrainedTokenizerFast:
+    return train_tokenizer(
+        lambda: documents(300), TokenizerSettings(algorithm="unigram", vocab_size=112, any_vocab_size=True)
+    )
+
+
+@pytest.fixture(params=["wordpiece", "bpe", "unigram", "shipped wordpiece", "shipped bpe"])
+def tokenizer(request: pytest.FixtureRequest) -> PreTrainedTokenizerFast:
+    if request.param.startswith("shipped"):
+        return load_tokenizer(str(RECIPES.parent / "tokenizers" / f"{request.param.split()[1]}-8k"))
+    return request.getfixturevalue(request.param)
+
+
+def changed(tokenizer: PreTrainedTokenizerFast, **parts: object) -> PreTrainedTokenizerFast:
+    """A copy with other parts of the backend."""
+    backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    for name, part in parts.items():
+        setattr(backend, name, part)
+    return PreTrainedTokenizerFast(tokenizer_object=backend)
+
+
+def odd_texts(number: int) -> list[str]:
+    draw = random.Random(0)
+    return ["".join(draw.choices(SIGNS, k=draw.randint(0, 12))) for _ in range(number)]
+
+
+def assert_same(one: encoding.Encoded, other: encoding.Encoded) -> None:
+    for name in one._fields:
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
+
+
+def test_pieces_give_the_tokens_of_the_whole(tokenizer):
+    texts = odd_texts(5_000) + documents(50)
+    encode = Encoder(tokenizer)
+    assert encode._cut is not None
+    encode._checked = True  # so that nothing goes back to whole texts
+    assert_same(encode(texts), whole(tokenizer, texts))
+    assert_same(encode(texts[::-1]), whole(tokenizer, texts[::-1]))
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"normalizer": normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])},
+        {"pre_tokenizer": pre_tokenizers.ByteLevel(add_prefix_space=True)},
+        {"pre_tokenizer": pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Digits()])},
+        {"pre_tokenizer": pre_tokenizers.Whitespace()},
+        {"pre_tokenizer": pre_tokenizers.Metaspace(prepend_scheme="first")},
+        {"pre_tokenizer": pre_tokenizers.Metaspace(prepend_scheme="never")},
+    ],
+    ids=str,
+)
+def test_what_the_tables_name_can_be_cut(bpe, unigram, parts):
+    spaced = "Metaspace" in str(parts) or "WhitespaceSplit" in str(parts)
+    tokenizer = changed(unigram if spaced else bpe, **parts)
+    cut = cutter(tokenizer)
+    assert cut is not None
+    texts = odd_texts(2_000)
+    assert_same(encoding._Pieces(tokenizer).encode(texts, cut), whole(tokenizer, texts))
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"normalizer": normalizers.Strip()},
+        {"normalizer": normalizers.Sequence([normalizers.NFC(), normalizers.Prepend("x")])},
+        {"pre_tokenizer": None},
+        {"pre_tokenizer": pre_tokenizers.ByteLevel(use_regex=False)},
+        {"pre_tokenizer": pre_tokenizers.Metaspace(split=False)},
+        {"pre_tokenizer": pre_tokenizers.Split(Regex(r"\n"), "isolated")},
+        {"pre_tokenizer": pre_tokenizers.Sequence([pre_tokenizers.Punctuation(), pre_tokenizers.ByteLevel()])},
+    ],
+    ids=str,
+)
+def test_other_rules_have_their_texts_whole(bpe, parts):
+    tokenizer = changed(bpe, **parts)
+    assert cutter(tokenizer) is None
+    assert_same(Encoder(tokenizer)(documents(20)), whole(tokenizer, documents(20)))
+
+
+def test_a_token_that_reaches_over_a_blank(bpe):
+    tokenizer = changed(bpe)
+    tokenizer.add_tokens([AddedToken("the house", special=False)])
+    texts = ["near the house, under the house"]
+    assert whole(tokenizer, texts).ids.tolist().count(len(tokenizer) - 1) == 2
+    assert_same(Encoder(tokenizer)(texts), whole(tokenizer, texts))
+
+
+def test_tables_that_are_wrong_cost_no_token(bpe, monkeypatch):
+    """Where the first texts come out differently, all are encoded whole."""
+    monkeypatch.setattr(encoding, "LOCAL_NORMALIZERS", {"Prepend"})
+    tokenizer = changed(bpe, normalizer=normalizers.Prepend("x"))
+    assert cutter(tokenizer) is not None
+    encode = Encoder(tokenizer)
+    for texts in (documents(20), documents(20, seed=1)):
+        assert_same(encode(texts), whole(tokenizer, texts))
+
+
+def test_memory_is_bounded(tokenizer, monkeypatch):
+    monkeypatch.setattr(encoding, "KNOWN_CHARACTERS", 200)
+    encode = Encoder(tokenizer)
+    for seed in range(5):
+        texts = documents(10, seed=seed)
+        assert_same(encode(texts), whole(tokenizer, texts))
+        assert len(encode._pieces) <= len(set(" ".join(texts).split())) * 2 + len(texts)
+
+
+def test_each_piece_is_tokenized_once(bpe, monkeypatch):
+    asked: list[str] = []
+
+    def counted(tokenizer, texts):
+        asked.extend(texts)
+        return whole(tokenizer, texts)
+
+    encode = Encoder(bpe)
+    encode._checked = True
+    monkeypatch.setattr(encoding, "whole", counted)
+    for _ in range(3):
+        encode(["the old house", "the new house and the old boat"])
+    assert sorted(asked) == sorted(["the", " old", " house", " new", " and", " the", " boat"])
