@@ -55,8 +55,13 @@ def counter_hash(*parts: ArrayLike) -> Words:
     """Hash a tuple of integers to 64 well-mixed bits; array parts are broadcast against each other."""
     state = np.zeros(1, np.uint64)
     for part in parts:
-        state = _finalize((state ^ np.asarray(part).astype(np.uint64)) + np.uint64(0x9E3779B97F4A7C15))
+        state = hashed_further(state, part)
     return state
+
+
+def hashed_further(state: Words, part: ArrayLike) -> Words:
+    """`counter_hash` of the parts that gave `state`, and of `part` behind them."""
+    return _finalize((state ^ np.asarray(part).astype(np.uint64)) + np.uint64(0x9E3779B97F4A7C15))
 
 
 def derived_seed(seed: int, *parts: int) -> int:
@@ -66,7 +71,12 @@ def derived_seed(seed: int, *parts: int) -> int:
 
 def uniform(*parts: ArrayLike) -> NDArray[np.float64]:
     """Uniform numbers in [0, 1) that are a function of the key `parts` alone, shaped as they broadcast."""
-    return np.asarray((counter_hash(*parts) >> np.uint64(11)) * 2.0**-53, dtype=np.float64)
+    return as_uniform(counter_hash(*parts))
+
+
+def as_uniform(words: Words) -> NDArray[np.float64]:
+    """The uniform number in [0, 1) that goes with each hash."""
+    return np.asarray((words >> np.uint64(11)) * 2.0**-53, dtype=np.float64)
 
 
 def permuted(seed: int, passes: Integers, size: int, indices: Integers) -> Integers:

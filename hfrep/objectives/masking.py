@@ -22,7 +22,17 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerFast
 
-from hfrep.data.order import PURPOSE_CHOOSE, PURPOSE_REPLACE, PURPOSE_TOKEN, Addresses, Integers, counter_hash, uniform
+from hfrep.data.order import (
+    PURPOSE_CHOOSE,
+    PURPOSE_REPLACE,
+    PURPOSE_TOKEN,
+    Addresses,
+    Integers,
+    Words,
+    as_uniform,
+    counter_hash,
+    hashed_further,
+)
 from hfrep.data.rows import Arrays
 from hfrep.errors import ConfigError, DataError
 from hfrep.objectives.base import IGNORED
@@ -35,6 +45,7 @@ VALIDATION_SEED = 1 << 40  # of validation masks, which are the same in every ru
 CAPACITY_STEP = 64  # targets; keeps the shapes of batches few
 MEAN_SPAN = 3.0  # words
 MASKED, RANDOM = 0.8, 0.1
+PURPOSES = np.array([PURPOSE_CHOOSE, PURPOSE_REPLACE, PURPOSE_TOKEN])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,56 +149,52 @@ class MaskedLMCollator:
             position 0 and label -100.
         """
         original = rows["input_ids"]
-        chosen, unit = self._chosen(rows, addresses)
-        masked = self._replaced(original, chosen, unit, addresses)
+        # A row's random numbers for each purpose go on from here with a position.
+        states = counter_hash(self.seed, PURPOSES[:, None], addresses.passes, addresses.rows)
+        chosen, unit = self._chosen(rows, addresses, states[0])
         targets = np.flatnonzero(chosen)
         capacity = max(1, -(-len(targets) // CAPACITY_STEP)) * CAPACITY_STEP
         positions, labels = np.zeros(capacity, np.int64), np.full(capacity, IGNORED, np.int64)
-        positions[: len(targets)], labels[: len(targets)] = targets, original.flat[targets]
+        positions[: len(targets)], labels[: len(targets)] = targets, original.take(targets)
+        masked = original.copy()
+        masked.reshape(-1)[targets] = self._replacements(labels[: len(targets)], targets, unit, states[1], states[2])
         batch = {"input_ids": masked, "segments": rows["segments"], "label_positions": positions, "labels": labels}
         return {name: torch.from_numpy(values) for name, values in batch.items()}
 
-    def _chosen(self, rows: Arrays, addresses: Addresses) -> tuple[Booleans, Integers]:
+    def _chosen(self, rows: Arrays, addresses: Addresses, states: Words) -> tuple[Booleans, Integers]:
         """Which positions are targets [b, L], and the position whose random numbers decide each one's fate [b, L]."""
         eligible = ~self.special[rows["input_ids"]]
         rate = (self.rates[0] + (self.rates[1] - self.rates[0]) * addresses.progress)[:, None]
-        draw = self._uniform(PURPOSE_CHOOSE, addresses, eligible.shape[1])
         positions = np.broadcast_to(np.arange(eligible.shape[1]), eligible.shape)
+        draw = as_uniform(hashed_further(states[:, None], positions[:1]))
+        if self.by == "token":
+            return _never_empty((draw < rate) & eligible, eligible, draw), positions
         first = np.diff(rows["segments"], axis=1, prepend=0) != 0
         word = _latest(positions, rows["word_starts"] | first)
-        unit = {"token": positions, "word": positions, "span": word}[self.by]
-        if self.by == "token":
-            chosen = draw < rate
-        elif self.by == "word":
-            word_draw = np.take_along_axis(draw, word, axis=1)
-            chosen, draw = word_draw < rate, word_draw
-        else:
-            # A chain whose next state hangs on the last one only where enter ≤ draw < stay: filling forward from the
-            # draws that decide alone gives every state at once. A segment's first word is drawn from the stationary
-            # distribution. The begin token is a word of its own here and takes that draw; it cannot be chosen.
-            stay = 1 - 1 / MEAN_SPAN
-            enter = rate * (1 - stay) / (1 - rate)
-            word_draw = np.take_along_axis(draw, word, axis=1)
-            starts_segment = np.take_along_axis(first, word, axis=1)
-            decides = starts_segment | (word_draw < enter) | (word_draw >= stay)
-            inside = np.where(starts_segment, word_draw < rate, word_draw < enter)
-            decider = _latest(positions, decides)
-            chosen, unit, draw = np.take_along_axis(inside, decider, axis=1), decider, word_draw
-        return _never_empty(chosen & eligible, eligible, draw), unit
+        word_draw = np.take_along_axis(draw, word, axis=1)
+        if self.by == "word":
+            return _never_empty((word_draw < rate) & eligible, eligible, word_draw), positions
+        # A chain whose next state hangs on the last one only where enter ≤ draw < stay: filling forward from the draws
+        # that decide alone gives every state at once. A segment's first word is drawn from the stationary distribution.
+        # The begin token is a word of its own here and takes that draw; it cannot be chosen.
+        stay = 1 - 1 / MEAN_SPAN
+        enter = rate * (1 - stay) / (1 - rate)
+        starts_segment = np.take_along_axis(first, word, axis=1)
+        decides = starts_segment | (word_draw < enter) | (word_draw >= stay)
+        inside = np.where(starts_segment, word_draw < rate, word_draw < enter)
+        decider = _latest(positions, decides)
+        chosen = np.take_along_axis(inside, decider, axis=1)
+        return _never_empty(chosen & eligible, eligible, word_draw), decider
 
-    def _replaced(self, original: Integers, chosen: Booleans, unit: Integers, addresses: Addresses) -> Integers:
-        length = original.shape[1]
-        fate = np.take_along_axis(self._uniform(PURPOSE_REPLACE, addresses, length), unit, axis=1)
-        drawn = counter_hash(*self._key(PURPOSE_TOKEN, addresses, length)) % np.uint64(len(self.vocabulary))
-        masked = np.where(chosen & (fate < MASKED), self.mask_id, original)
-        randomized = chosen & (fate >= MASKED) & (fate < MASKED + RANDOM)
-        return np.where(randomized, self.vocabulary[drawn.astype(np.int64)], masked)
-
-    def _uniform(self, purpose: int, addresses: Addresses, length: int) -> NDArray[np.float64]:
-        return uniform(*self._key(purpose, addresses, length))
-
-    def _key(self, purpose: int, addresses: Addresses, length: int) -> tuple[int | Integers, ...]:
-        return self.seed, purpose, addresses.passes[:, None], addresses.rows[:, None], np.arange(length)[None, :]
+    def _replacements(
+        self, originals: Integers, targets: Integers, unit: Integers, fates: Words, tokens: Words
+    ) -> Integers:
+        """What stands at each of `targets` [n] instead of `originals` [n]."""
+        rows, places = np.divmod(targets, unit.shape[1])
+        fate = as_uniform(hashed_further(fates[rows], unit[rows, places]))
+        drawn = hashed_further(tokens[rows], places) % np.uint64(len(self.vocabulary))
+        randomized = np.where(fate < MASKED + RANDOM, self.vocabulary[drawn.astype(np.int64)], originals)
+        return np.where(fate < MASKED, self.mask_id, randomized)
 
 
 def special_tokens(tokenizer: PreTrainedTokenizerFast) -> Booleans:
@@ -204,8 +211,10 @@ def _latest(positions: Integers, marks: Booleans) -> Integers:
 
 def _never_empty(chosen: Booleans, eligible: Booleans, draw: NDArray[np.float64]) -> Booleans:
     """Where a row has no target, the eligible position that came nearest to being chosen is one."""
-    nearest = np.argmin(np.where(eligible, draw, 2.0), axis=1)
+    empty = np.flatnonzero(~chosen.any(axis=1))
+    if len(empty) == 0:
+        return chosen
+    nearest = np.argmin(np.where(eligible[empty], draw[empty], 2.0), axis=1)
     rescued = chosen.copy()
-    empty = ~chosen.any(axis=1)
-    rescued[empty, nearest[empty]] = eligible[empty, nearest[empty]]
+    rescued[empty, nearest] = eligible[empty, nearest]
     return rescued
