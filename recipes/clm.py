@@ -46,6 +46,7 @@ from hfrep.training.checkpoint import CheckpointSettings
 from hfrep.training.launch import LaunchSettings, start
 from hfrep.training.loop import LoopSettings
 from hfrep.training.optim import OptimizerSettings
+from hfrep.training.profile import step_profile
 from hfrep.training.record import RecordSettings
 from hfrep.training.run import Run
 
@@ -100,6 +101,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         run.say(advice)
     if launch.dry_run:
         run.tell_plan(budget, training_bytes(model, loop.division(accelerator).device_rows, cut.sequence_length))
+        return 0
+    if launch.profile:
+        run.say(step_profile(run.rehearsal(objective, text.training, text.order, budget), accelerator.device))
         return 0
     if scaling.budget_advice:
         speed = run.speed(objective, text.training, text.order, budget, tokens_per_row=cut.sequence_length)

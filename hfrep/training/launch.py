@@ -64,6 +64,9 @@ class ProcessSettings(ThreadSettings):
 @dataclass(frozen=True, kw_only=True)
 class LaunchSettings(ProcessSettings):
     seed: int = setting(0, "of initial weights, order of rows, masks and dropout")
+    profile: bool = setting(
+        False, "train a few steps, print where the time of one goes by operator, and stop", kind="operation"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -155,13 +155,17 @@ class Run:
 
     def speed(self, objective: Objective, rows: Rows, order: Order, budget: Budget, *, tokens_per_row: int) -> float:
         """Tokens a second of training, from a few steps of which nothing but moved weights is left."""
-        step = self._training(objective, rows, order, budget, lambda module: {}).rehearse()
+        step = self.rehearsal(objective, rows, order, budget)
 
         def timed() -> int:
             step()
             return self.settings.loop.train_batch_size * tokens_per_row
 
         return tokens_per_second(timed)
+
+    def rehearsal(self, objective: Objective, rows: Rows, order: Order, budget: Budget) -> Callable[[], None]:
+        """What trains one step each time it is called, to be timed; the weights move, and nothing is written."""
+        return self._training(objective, rows, order, budget, lambda module: {}).rehearse()
 
     def _training(
         self,

@@ -180,6 +180,16 @@ def test_advice_on_the_budget(flags, tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_profile_of_a_step(flags, tmp_path, capsys):
+    """Shares of a step add up to it, matrix products are named, and nothing is written."""
+    assert TRAIN([*flags, "--profile", "--output_dir", str(tmp_path / "run")]) == 0
+    printed = capsys.readouterr().out
+    table = printed[printed.index("operator ") :].splitlines()[1:]
+    assert any(line.startswith("aten::addmm ") for line in table)
+    assert sum(float(line.rsplit(maxsplit=1)[-1].rstrip("%")) for line in table) == pytest.approx(100, abs=2)
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
