@@ -5,6 +5,7 @@ backbone hands the class only the hidden states at chosen positions, as one row 
 runs on those, whatever it is made of.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -31,12 +32,16 @@ class SparseHead:
             positions: int64 [n], indices into the flattened b · L positions.
             inputs: keyword arguments of the class: ``input_ids`` int64 [b, L] and what goes with them.
         """
+        logits: Tensor = self.call(self._model, positions, **inputs).logits
+        return logits[0]
+
+    def call(self, forward: Callable[..., Any], positions: Tensor | None, **inputs: Any) -> Any:
+        """What `forward`, which calls the model, makes of `inputs` with the head at `positions` only, or at all."""
         self._positions = positions
         try:
-            logits: Tensor = self._model(**inputs).logits
+            return forward(**inputs)
         finally:
             self._positions = None
-        return logits[0]
 
     def close(self) -> None:
         self._hook.remove()

@@ -3,16 +3,12 @@
 The loss is the sum of ``-log p(token)`` over all tokens of the documents and their ends; its count is their number. The
 begin token of a segment is given, never predicted, so no target crosses a document, whether or not documents see each
 other. What is a target is read off the segments, not off token ids: an end token is one, whatever pads the row.
-
-Where the class's logits are a plain product with its output matrix, they are never held for all positions at once
-(`hfrep.objectives.linear_loss`); other classes compute them as they do.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -21,9 +17,8 @@ from hfrep.data.order import Addresses
 from hfrep.data.rows import Arrays
 from hfrep.models.activations import fuse_activations
 from hfrep.models.isolation import Documents, RowInputs, prove_causality, prove_isolation
-from hfrep.models.linear_head import LinearHead, has_linear_head
 from hfrep.objectives.base import IGNORED, Objective
-from hfrep.objectives.linear_loss import linear_cross_entropy
+from hfrep.objectives.word_loss import WordLoss
 
 
 @dataclass(frozen=True)
@@ -57,7 +52,7 @@ class CausalLM(Objective):
         self.kept = kept
         self._collator = collator
         self._row_inputs = RowInputs.of(kept, documents)
-        self._head = LinearHead(kept) if has_linear_head(kept) else None
+        self._loss = WordLoss(kept)
 
     def collator(self) -> Collator:
         return self._collator
@@ -66,17 +61,14 @@ class CausalLM(Objective):
         return {"clm": (batch["labels"] != IGNORED).sum()}
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        labels, evaluating = batch["labels"].flatten(), not self.training
-        inputs = {"input_ids": batch["input_ids"], **self._row_inputs(batch["segments"])}
-        if self._head is None:
-            logits = self.kept(**inputs).logits.flatten(0, 1).float()
-            total = F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum")
-            correct = (logits.argmax(-1) == labels).sum().float() if evaluating else total
-        else:
-            hidden = self._head.hidden(**inputs).flatten(0, 1)
-            output = self._head.output
-            total, correct = linear_cross_entropy(hidden, output.weight, output.bias, labels, count_correct=evaluating)
-        return {"clm": total, "correct": correct} if evaluating else {"clm": total}
+        total, correct = self._loss(
+            batch["labels"].flatten(),
+            None,
+            count_correct=not self.training,
+            input_ids=batch["input_ids"],
+            **self._row_inputs(batch["segments"]),
+        )
+        return {"clm": total} if self.training else {"clm": total, "correct": correct}
 
     def prove(self, sequence_length: int) -> list[str]:
         """Show that a token sees nothing behind it, and packed documents not each other; what was shown.

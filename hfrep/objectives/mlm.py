@@ -1,21 +1,19 @@
 """Masked language modeling (Devlin et al. 2019, section 3.1): cross-entropy, in nats, of the words under the masks.
 
-The loss is the sum of ``-log p(label)`` over the labelled positions; its count is their number. The class's head runs
-at labelled positions only (`hfrep.models.sparse_head`), since most have no label. Positions come as a flat list filled
-up to a stable size, and the fill is ignored by its label.
+The loss is the sum of ``-log p(label)`` over the labelled positions (`hfrep.objectives.word_loss`); its count is their
+number. Positions come as a flat list filled up to a stable size, and the fill is ignored by its label.
 
 Deviation from BERT: no next-sentence prediction (Liu et al. 2019).
 """
 
-import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from hfrep.data.batches import Batch, Collator
 from hfrep.models.isolation import Documents, RowInputs, prove_isolation
-from hfrep.models.sparse_head import SparseHead
 from hfrep.objectives.base import IGNORED, Objective
 from hfrep.objectives.masking import MaskingSettings
+from hfrep.objectives.word_loss import WordLoss
 
 
 class MaskedLM(Objective):
@@ -32,7 +30,7 @@ class MaskedLM(Objective):
         self.kept = kept
         self._collator = collator
         self._row_inputs = RowInputs.of(kept, documents)
-        self._head = SparseHead(kept)
+        self._loss = WordLoss(kept)
 
     def collator(self) -> Collator:
         return self._collator
@@ -41,11 +39,14 @@ class MaskedLM(Objective):
         return {"mlm": (batch["labels"] != IGNORED).sum()}
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        logits, labels = self.logits(batch).float(), batch["labels"]
-        sums = {"mlm": F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum")}
-        if not self.training:
-            sums["correct"] = (logits.argmax(-1) == labels).sum().float()
-        return sums
+        total, correct = self._loss(
+            batch["labels"],
+            batch["label_positions"],
+            count_correct=not self.training,
+            input_ids=batch["input_ids"],
+            **self._row_inputs(batch["segments"]),
+        )
+        return {"mlm": total} if self.training else {"mlm": total, "correct": correct}
 
     def prove(self, sequence_length: int) -> list[str]:
         """Show that packed documents do not see each other, where they are not to; what was shown.
@@ -57,8 +58,3 @@ class MaskedLM(Objective):
             return []
         prove_isolation(self.kept, self._row_inputs, sequence_length=sequence_length)
         return ["documents packed into one row do not see each other"]
-
-    def logits(self, batch: Batch) -> Tensor:
-        """Scores over the vocabulary at ``label_positions`` [capacity, V], in the dtype the class computes in."""
-        inputs = self._row_inputs(batch["segments"])
-        return self._head.logits(batch["label_positions"], input_ids=batch["input_ids"], **inputs)

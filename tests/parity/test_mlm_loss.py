@@ -6,6 +6,7 @@ from torch import Tensor
 from transformers import CONFIG_MAPPING, AutoModelForMaskedLM, PreTrainedModel, PreTrainedTokenizerFast
 
 from hfrep.models.presets import ModelSettings, build_model
+from hfrep.models.sparse_head import SparseHead
 from hfrep.objectives.base import Batch
 from hfrep.objectives.mlm import MaskedLM
 
@@ -94,21 +95,38 @@ def test_sparse_loss_is_the_dense_one_in_other_architectures(model_type: str) ->
 
 @pytest.mark.parametrize("name", MICROS)
 def test_vocabulary_is_projected_at_labels_only(name: str, wordpiece: PreTrainedTokenizerFast) -> None:
-    """The output layer sees one row per slot of the capacity, not one per token."""
-    model, seen = micro(name, wordpiece), []
-    model.get_output_embeddings().register_forward_hook(lambda _, inputs, output: seen.append(output.shape))
-    logits = objective(model).logits(batch())
-    assert seen == [(1, CAPACITY, model.config.vocab_size)]
-    assert logits.shape == (CAPACITY, model.config.vocab_size)
+    """The output layer is given one row per slot of the capacity, not one per token, and multiplies none itself."""
+    model, given, made = micro(name, wordpiece), [], []
+    output = model.get_output_embeddings()
+    output.register_forward_pre_hook(lambda _, inputs: given.append(tuple(inputs[0].shape)))
+    output.register_forward_hook(lambda _, inputs, logits: made.append(logits.numel()))
+    mlm = objective(model)
+    given.clear()
+    made.clear()
+    mlm(batch())
+    assert given == [(1, CAPACITY, output.in_features)]
+    assert made == [0]
 
 
 @pytest.mark.parametrize("name", MICROS)
-def test_logits_are_those_of_the_stock_class(name: str, wordpiece: PreTrainedTokenizerFast) -> None:
-    """Evaluation gets the scores that the class itself gives at the labelled positions."""
+def test_sparse_logits_are_those_of_the_stock_class(name: str, wordpiece: PreTrainedTokenizerFast) -> None:
+    """Scoring gets the scores that the class itself gives at chosen positions."""
     model, given = micro(name, wordpiece), batch()
-    mlm = objective(model)
+    dense = model(input_ids=given["input_ids"]).logits
+    sparse = SparseHead(model).logits(given["label_positions"], input_ids=given["input_ids"])
+    torch.testing.assert_close(sparse, dense.flatten(0, 1)[given["label_positions"]])
+
+
+@pytest.mark.parametrize("name", MICROS)
+def test_correct_are_those_that_the_stock_class_guesses(name: str, wordpiece: PreTrainedTokenizerFast) -> None:
+    """Evaluation counts the labels that have the class's highest score; slots that only fill up count as none."""
+    model, given = micro(name, wordpiece).eval(), batch()
+    mlm = objective(model).eval()
     dense = model(input_ids=given["input_ids"], **mlm._row_inputs(given["segments"])).logits
-    torch.testing.assert_close(mlm.logits(given), dense.flatten(0, 1)[given["label_positions"]])
+    guessed = dense.flatten(0, 1)[given["label_positions"]].argmax(-1)
+    labels = torch.where(torch.arange(CAPACITY) % 3 == 0, guessed, given["labels"])
+    labels[TARGETS:] = -100
+    assert mlm(given | {"labels": labels})["correct"].item() == (guessed == labels).sum().item() > TARGETS // 4
 
 
 def test_kept_model_is_whole_outside_the_objective(wordpiece: PreTrainedTokenizerFast) -> None:
@@ -193,11 +211,10 @@ def test_d1_micro_batches_add_up(wordpiece: PreTrainedTokenizerFast) -> None:
 
 @pytest.mark.parametrize("autocast", [True, False])
 def test_sum_is_float32_in_half_precision(autocast: bool, wordpiece: PreTrainedTokenizerFast) -> None:
-    """Half precision, of the operations or of the weights themselves, stops before the softmax."""
+    """Whether the operations or the weights themselves are in half precision."""
     model = micro("bert-micro", wordpiece)
     mlm = objective(model if autocast else model.to(torch.bfloat16))
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
-        assert mlm.logits(batch()).dtype == torch.bfloat16
         assert mlm(batch())["mlm"].dtype == torch.float32
 
 
