@@ -13,7 +13,7 @@ INSTALLED := $(VENV)/installed
 LAUNCH := $(BIN)/accelerate launch --quiet --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no
 
 .DEFAULT_GOAL := help
-.PHONY: help setup mlm clm glue fewshot test test-all check format benchmark
+.PHONY: help setup mlm clm glue fewshot test test-all check format bench bench-quick bench-quality
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -55,8 +55,12 @@ format: $(INSTALLED) ## put the code into its format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-benchmark: $(INSTALLED) ## time training and tokenizing against the stock tools
-	$(BIN)/python benchmarks/mlm_speed.py
-	$(BIN)/python benchmarks/clm_speed.py
-	$(BIN)/python benchmarks/packing_speed.py
-	$(BIN)/python benchmarks/prompting_speed.py
+bench: $(INSTALLED) ## speed and memory against the stock tools, side by side: the table, about an hour
+	$(BIN)/python benchmarks/bench.py
+
+bench-quick: $(INSTALLED) ## less of each, for a look; nothing is kept
+	$(BIN)/python benchmarks/bench.py --quick
+
+bench-quality: $(INSTALLED) ## minutes until the loss that the stock side has after 20: hours, goes on where it was
+	$(BIN)/python benchmarks/time_to_loss.py masked $(ARGS)
+	$(BIN)/python benchmarks/time_to_loss.py causal $(ARGS)

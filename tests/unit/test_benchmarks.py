@@ -1,0 +1,111 @@
+"""The benchmark: its table is whole, sides take turns in processes of their own, no ratio without equal answers."""
+
+import importlib
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def bench() -> ModuleType:
+    sys.path.insert(0, str(BENCHMARKS))
+    yield importlib.import_module("bench")
+    sys.path.remove(str(BENCHMARKS))
+
+
+def test_each_comparison_is_whole(bench):
+    """Ours is among the sides, goals are against others, and where a share is wanted the limit is measured."""
+    assert len(bench.COMPARISONS) == 11
+    for name, comparison in bench.COMPARISONS.items():
+        assert comparison.name == name
+        assert bench.OURS in comparison.sides
+        assert set(comparison.goals) <= set(comparison.sides) - {bench.OURS, bench.LIMIT}
+        assert (bench.LIMIT in comparison.sides) == (comparison.operations is not None)
+        assert comparison.tolerances or name == "start_up"
+        assert comparison.quick.turn * comparison.quick.rounds <= comparison.full.turn * comparison.full.rounds
+
+
+def test_no_ratio_without_equal_answers(bench):
+    comparison = bench.COMPARISONS["masked_training"]
+    bench.require_alike(comparison, {"hfrep": {"loss": 2.0}, "Trainer": {"loss": 2.00005}})
+    words = (
+        "masked_training: loss is 2 for hfrep and 2.1 for Trainer, expected within 0.0001: no ratio is told of sides "
+        "that do not compute the same"
+    )
+    with pytest.raises(SystemExit, match=words):
+        bench.require_alike(comparison, {"hfrep": {"loss": 2.0}, "Trainer": {"loss": 2.1}})
+    with pytest.raises(SystemExit, match="no ratio"):
+        bench.require_alike(comparison, {"hfrep": {"loss": 2.0}, "Trainer": {"loss": float("nan")}})
+
+
+@pytest.mark.multiprocess
+def test_sides_take_turns(bench):
+    """Two processes mask batches in turns and come to the same shares; what is kept is what is printed."""
+    comparison = bench.COMPARISONS["masking"]
+    row = bench.measure(comparison, bench.Amount(turn=60, rounds=2))
+    assert set(row["sides"]) == set(comparison.sides)
+    assert all(len(side["speeds"]) == 2 for side in row["sides"].values())
+    assert row["sides"]["hfrep"]["answers"]["chosen"] == pytest.approx(0.15, abs=0.01)
+    (peer,) = comparison.goals
+    ratio = row["ratios"][peer]
+    assert ratio["lowest"] <= ratio["median"] <= ratio["highest"]
+    printed = list(bench.lines("masking", row))
+    assert printed[-1].startswith(f"  against {peer}: {ratio['median']:.2f} ×")
+
+
+@pytest.mark.multiprocess
+def test_a_side_that_fails_is_shown(bench):
+    with pytest.raises(SystemExit, match=r"nobody ended early:[\s\S]*KeyError: 'nobody'"):
+        bench.Process(bench.COMPARISONS["masking"], "nobody").turn(1)
+
+
+def test_useful_operations_of_a_step(bench):
+    """BERT's shape by hand: 12 H² a layer and token, the head where there are labels, attention over all."""
+    limit = importlib.import_module("limit")
+    from transformers import BertConfig, BertForMaskedLM
+
+    shape = {"hidden_size": 8, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 32}
+    model = BertForMaskedLM(BertConfig(vocab_size=50, **shape))
+    work = limit.training_work(model, rows=4, length=10, labelled=0.25, causal=False)
+    layers, head = 3 * 12 * 8 * 8, 8 * 8 + 8 * 50
+    assert sum(product.operations for product in work.products) == 6 * (40 * layers + 10 * head)
+    assert work.attention == 3 * (2 * 2 * 10 * 8) * 40 * 3
+    half = limit.training_work(model, rows=4, length=10, labelled=0.25, causal=True)
+    assert half.attention == work.attention / 2
+
+
+@pytest.mark.parametrize(
+    ("reaches", "shortest", "tried"),
+    [
+        (3.0, 3.2, ["4.00", "3.20", "2.56"]),
+        (4.5, 5.0, ["4.00", "5.00"]),
+        (100.0, None, ["4.00", "5.00", "6.25", "7.81"]),
+    ],
+)
+def test_the_shortest_budget_is_looked_for(bench, tmp_path, reaches, shortest, tried):
+    """From the goal's budget on, shorter while the loss is reached, longer until it is."""
+    quality = importlib.import_module("time_to_loss")
+    study, asked = quality.STUDIES["masked"], []
+
+    class Found(dict):
+        """Losses of runs that need not be made."""
+
+        def __contains__(self, name: str) -> bool:
+            asked.append(name.split()[1])
+            return True
+
+        def __getitem__(self, name: str) -> float:
+            return 2.0 if float(name.split()[1]) >= reaches else 3.0
+
+    class Setting:
+        step_tokens, seed = 1000, 0
+
+    notes = quality.Notes(tmp_path / "found.json")
+    notes.found = Found()
+    best = quality.our_minutes(study, [], Setting(), notes, tmp_path, 100.0, 20.0, 2.5)
+    assert asked == tried
+    assert best == (None if shortest is None else pytest.approx(shortest))
