@@ -61,14 +61,40 @@ def orthogonalized(matrices: Tensor, *, coefficients: tuple[float, float, float]
     Singular values come out between about 0.5 and 1.5, not at 1: the coefficients are chosen to bring small ones there
     in few steps.
     """
-    first, second, third = coefficients
+    on_cpu = matrices.device.type == "cpu"
     # Tensor cores are fast in bfloat16, of which the iteration needs no more; CPUs without it are not.
-    x = matrices if matrices.device.type == "cpu" else matrices.bfloat16()
+    x = matrices if on_cpu else matrices.bfloat16()
     x = x / torch.linalg.matrix_norm(x, keepdim=True).clamp(min=epsilon)
+    rows, columns = x.shape[-2:]
+    iterate = _iterated_by_gram if on_cpu and columns >= 2 * rows else _iterated
+    return iterate(x, coefficients, steps).to(matrices.dtype)
+
+
+def _iterated(x: Tensor, coefficients: tuple[float, float, float], steps: int) -> Tensor:
+    """`x` [b, m, n] after so many times x ← (a + b · x xᵀ + c · (x xᵀ)²) x."""
+    first, second, third = coefficients
     for _ in range(steps):
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=second, alpha=third), x, beta=first)
-    return x.to(matrices.dtype)
+    return x
+
+
+def _iterated_by_gram(x: Tensor, coefficients: tuple[float, float, float], steps: int) -> Tensor:
+    """The same on [b, m, m] alone, which is less work for wide matrices.
+
+    With g = x xᵀ, a step multiplies x by p(g) from the left, and so g by p(g) from both sides: the product of all p(g)
+    meets x once, at the end. Singular values below 1e-3 of the largest lose digits, more than bfloat16 has to spare.
+    """
+    first, second, third = coefficients
+    gram = x @ x.mT
+    factor: Tensor | None = None
+    for step in range(steps):
+        polynomial = torch.baddbmm(gram, gram, gram, beta=second, alpha=third)
+        polynomial.diagonal(dim1=-2, dim2=-1).add_(first)
+        factor = polynomial if factor is None else polynomial @ factor
+        if step < steps - 1:
+            gram = polynomial @ gram @ polynomial
+    return x if factor is None else factor @ x
 
 
 def _by_shape(parameters: Iterable[Tensor]) -> Iterable[list[Tensor]]:

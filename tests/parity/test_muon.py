@@ -1,5 +1,7 @@
 """Our Muon against torch's, which orthogonalizes one matrix at a time in bfloat16."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -61,3 +63,18 @@ def test_singular_values_come_near_one(scale: float) -> None:
 def test_a_matrix_of_zeros_stays() -> None:
     """No gradient to follow: nothing is divided by nothing."""
     assert torch.equal(orthogonalized(torch.zeros(1, 4, 6), **COEFFICIENTS), torch.zeros(1, 4, 6))
+
+
+@pytest.mark.parametrize("smallest", [1.0, 1e-2, 1e-6])
+def test_wide_matrices_come_out_as_by_the_definition(smallest: float) -> None:
+    """Where the iteration is done on x xᵀ it gives what it gives on x in float64, also where sizes are far apart."""
+    generator = torch.Generator().manual_seed(2)
+    u, _, vt = torch.linalg.svd(torch.randn(2, 24, 96, dtype=torch.float64, generator=generator), full_matrices=False)
+    matrices = (u * torch.logspace(0, math.log10(smallest), 24, dtype=torch.float64)) @ vt
+    x = matrices / torch.linalg.matrix_norm(matrices, keepdim=True)
+    first, second, third = COEFFICIENTS["coefficients"]
+    for _ in range(COEFFICIENTS["steps"]):
+        gram = x @ x.mT
+        x = first * x + (second * gram + third * gram @ gram) @ x
+    made = orthogonalized(matrices.float(), **COEFFICIENTS)
+    assert (made - x).norm() < 1e-3 * x.norm()
