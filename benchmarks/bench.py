@@ -11,12 +11,13 @@ rounds. What is measured is kept in benchmarks/results/<machine>.json, row by ro
 
 import argparse
 import json
+import platform
 import re
 import statistics
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from typing import Any
 from comparison import LIMIT, OURS, Amount, Comparison
 from comparisons import COMPARISONS
 from process import Answer, Process
-from table import draw, lines
+from table import draw, lines, markdown
 
 from hfrep.training.launch import usable_cores
 from hfrep.training.record import environment
@@ -50,6 +51,7 @@ def main() -> None:
             RESULTS.mkdir(exist_ok=True)
             file.write_text(json.dumps(kept, indent=1) + "\n")
     if not options.quick:
+        file.with_suffix(".md").write_text("\n".join(markdown(kept)) + "\n")
         draw(kept, file.with_suffix(".png"), machine)
         print(f"kept in {file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file}")
 
@@ -61,13 +63,15 @@ def measure(comparison: Comparison, amount: Amount) -> dict[str, Any]:
     with ExitStack() as open_sides:
         sides = {}
         for name in comparison.sides:
-            sides[name] = Process(comparison, name)
+            sides[name] = Process.of(comparison, name)
             open_sides.callback(sides[name].close)
             if amount.warm_up:
                 sides[name].turn(amount.warm_up)
         for _ in range(amount.rounds):
             for name, side in sides.items():
                 turns[name].append(side.turn(amount.turn))
+    if not comparison.own_memory:
+        turns = {name: [replace(turn, peak=None) for turn in made] for name, made in turns.items()}
     require_alike(comparison, {name: made[-1].answers for name, made in turns.items() if name != LIMIT})
     return {
         "what": comparison.what,
@@ -117,7 +121,7 @@ def _ratio(mine: Sequence[Answer], theirs: Sequence[Answer]) -> dict[str, Any]:
         "median": statistics.median(ratios),
         "lowest": min(ratios),
         "highest": max(ratios),
-        "memory": mine[-1].peak / max(1, theirs[-1].peak),
+        "memory": mine[-1].peak / theirs[-1].peak if mine[-1].peak and theirs[-1].peak else None,
     }
 
 
@@ -143,10 +147,10 @@ def _shares(comparison: Comparison, turns: Mapping[str, Sequence[Answer]]) -> di
 
 def _machine() -> str:
     """The processor's name and its cores, fit for a file's name."""
-    told = subprocess.run(["lscpu"], capture_output=True, text=True) if sys.platform == "linux" else None
-    model = re.search(r"Model name:\s*(.+)", told.stdout) if told else None
-    flags = "-avx512" if told and "avx512f" in told.stdout else ""
-    name = model[1].strip() if model else sys.platform
+    told = Path("/proc/cpuinfo").read_text() if sys.platform == "linux" else ""
+    model = re.search(r"model name\s*:\s*(.+)", told)
+    flags = "-avx512" if "avx512f" in told else ""
+    name = model[1] if model else platform.machine()
     return re.sub(r"[^a-z0-9]+", "-", f"{name}{flags} {usable_cores()} cores".lower()).strip("-")
 
 

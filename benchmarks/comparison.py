@@ -1,7 +1,7 @@
 """What a row of the benchmark is made of: a comparison of sides that do the same work, each in a process of its own."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 OURS, LIMIT = "hfrep", "limit"  # names of sides: what stands against the others, and the machine's own limit
@@ -67,8 +67,8 @@ class Comparison:
         tolerances: by the name of an answer, how far sides may be apart (absolute).
         operations: useful floating-point operations of a unit; None where no limit is measured.
         share: wanted share of the limit.
+        own_memory: whether the work is done by the sides themselves, and not by processes that they start.
         launched: each side is started by `accelerate launch`, with no setting of threads.
-        slow: it takes hours and is no part of `make bench`.
     """
 
     name: str
@@ -81,5 +81,5 @@ class Comparison:
     tolerances: Mapping[str, float]
     operations: Callable[[], float] | None = None
     share: float | None = None
+    own_memory: bool = True
     launched: bool = False
-    notes: str = field(default="")

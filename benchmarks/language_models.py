@@ -1,5 +1,6 @@
 """The two sides of training a language model: `transformers.Trainer`, and the loop's own step, on the same rows."""
 
+import gc
 import tempfile
 import time
 from collections.abc import Mapping
@@ -9,17 +10,20 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from comparison import Turn
-from torch import Tensor
-from transformers import PreTrainedModel, Trainer, TrainingArguments
+from torch import Tensor, nn
+from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
 
-from hfrep.data.batches import MicroBatches, batches_from
+from hfrep.data.batches import MicroBatches
 from hfrep.data.order import Shuffled
 from hfrep.data.rows import Rows
 from hfrep.objectives.base import IGNORED, Objective
+from hfrep.training.budget import Budget
+from hfrep.training.checkpoint import CheckpointSettings
 from hfrep.training.launch import ThreadSettings
 from hfrep.training.loop import LoopSettings
-from hfrep.training.optim import OptimizerSettings, build_optimizers
-from hfrep.training.step import Gradient
+from hfrep.training.optim import OptimizerSettings
+from hfrep.training.record import RecordSettings
+from hfrep.training.run import Run
 
 VOCABULARY = 30_522
 FIRST_WORD = 5  # ids below are special tokens
@@ -50,35 +54,40 @@ def micro_batches(objective: Objective, rows: Rows, batch_rows: int) -> MicroBat
 
 
 class LoopSide:
-    """hfrep: the loop's own step, behind the addressed loader. A turn is a number of optimizer steps."""
+    """hfrep: the loop's own step, as a recipe would rehearse it. A turn is a number of optimizer steps."""
 
     def __init__(self, objective: Objective, rows: Rows, batch_rows: int, optimizer: str) -> None:
         accelerator = Accelerator(cpu=True)
         ThreadSettings().apply(accelerator.device)  # what the recipes do, however they are launched
-        settings = OptimizerSettings(optimizer=optimizer)
-        data = micro_batches(objective, rows, batch_rows)
-        self.answers = {"loss": _mean_loss(objective, data[0])}
-        module, *self.optimizers = accelerator.prepare(objective, *build_optimizers(objective, settings))
-        self.gradient = Gradient(accelerator, objective, module.train(), settings.max_grad_norm)
-        self.batches = batches_from(data, step=0, workers=0, pin_memory=False)
-        self.step_tokens = batch_rows * rows.take(np.zeros(1, np.int64))["input_ids"].shape[1]
+        batch = micro_batches(objective, rows, batch_rows)[0]
+        total, count = objective.eval()(batch), objective.counts(batch)
+        self.answers = loss_and_gradient(objective.kept, *(total[term] / count[term] for term in count))
+        self.folder = tempfile.TemporaryDirectory()
+        groups = (
+            LoopSettings(train_batch_size=batch_rows),
+            OptimizerSettings(optimizer=optimizer),
+            CheckpointSettings(output_dir=self.folder.name),
+            RecordSettings(),
+        )
+        run, budget = Run(accelerator, groups, {}, quiet=True), Budget(steps=1_000_000, minutes=None)
+        self.step = run.rehearsal(objective, rows, Shuffled(len(rows), 0), budget)
+        self.step_tokens = batch_rows * batch["input_ids"].shape[1]
 
     def turn(self, amount: int) -> Turn:
         began = time.perf_counter()
         for _ in range(amount):
-            self.gradient.accumulate(next(self.batches), signals=[0.0])
-            for one in self.optimizers:
-                one.step()
-                one.zero_grad()
+            self.step()
         return Turn(amount * self.step_tokens, time.perf_counter() - began)
 
 
 class TrainerSide:
-    """`transformers.Trainer` with its defaults. A turn is a number of optimizer steps, timed by its own clock.
+    """`transformers.Trainer` with its defaults. A turn is a number of optimizer steps after a first one, which is not
+    timed: each turn is a training of its own, with its optimizer and data loader to set up.
 
     Args:
         examples: what its data set would give, one for each row.
-        batch: what both sides are to find the same loss on: arguments of the class, with ``labels`` at all positions.
+        batch: what both sides are to find the same loss and gradient on: arguments of the class, with ``labels`` at
+            all positions.
     """
 
     def __init__(
@@ -90,24 +99,42 @@ class TrainerSide:
         batch: Mapping[str, Tensor],
     ) -> None:
         self.model, self.collator, self.examples, self.batch_rows = model, collator, examples, batch_rows
-        with torch.no_grad():
-            self.answers = {"loss": float(model.eval()(**batch).loss)}
+        self.answers = loss_and_gradient(model, model.eval()(**batch).loss)
         self.folder = tempfile.TemporaryDirectory()
 
     def turn(self, amount: int) -> Turn:
+        gc.collect()  # what the last turn's trainer held
         arguments = TrainingArguments(
             output_dir=self.folder.name,
             per_device_train_batch_size=self.batch_rows,
-            max_steps=amount,
+            max_steps=amount + 1,
             use_cpu=True,
             report_to="none",
             save_strategy="no",
             logging_strategy="no",
             disable_tqdm=True,
         )
-        trainer = Trainer(model=self.model, args=arguments, train_dataset=self.examples, data_collator=self.collator)
-        seconds = trainer.train().metrics["train_runtime"]
-        return Turn(amount * self.batch_rows * len(self.examples[0]["input_ids"]), seconds)
+        clock = Clock()
+        trainer = Trainer(
+            model=self.model,
+            args=arguments,
+            train_dataset=self.examples,
+            data_collator=self.collator,
+            callbacks=[clock],
+        )
+        trainer.train()
+        tokens = amount * self.batch_rows * len(self.examples[0]["input_ids"])
+        return Turn(tokens, clock.ends[-1] - clock.ends[0])
+
+
+class Clock(TrainerCallback):
+    """When each step ended."""
+
+    def __init__(self) -> None:
+        self.ends: list[float] = []
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        self.ends.append(time.perf_counter())
 
 
 def dense(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -119,7 +146,10 @@ def dense(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {"input_ids": ids, "labels": labels}
 
 
-def _mean_loss(objective: Objective, batch: Mapping[str, Tensor]) -> float:
-    with torch.no_grad():
-        (total, *_), (count,) = objective.eval()(batch).values(), objective.counts(batch).values()
-    return float(total / count)
+def loss_and_gradient(model: nn.Module, loss: Tensor) -> dict[str, float]:
+    """The loss, and the Euclidean norm of its gradient by the weights of `model`."""
+    loss.backward()
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    norm = torch.nn.utils.get_total_norm(gradients)
+    model.zero_grad()
+    return {"loss": float(loss.detach()), "gradient norm": float(norm)}

@@ -21,8 +21,6 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-REPEATED = 5
-
 
 class Product(NamedTuple):
     """The matrix product of a linear layer: `tokens` rows through `inputs` × `outputs`, `number` times a step."""
@@ -75,7 +73,7 @@ class LimitSide:
             (
                 product,
                 torch.randn(product.tokens, product.inputs),
-                torch.randn(product.inputs, product.outputs),
+                torch.randn(product.outputs, product.inputs),
                 torch.randn(product.tokens, product.outputs),
             )
             for product in products
@@ -84,7 +82,7 @@ class LimitSide:
     def turn(self, amount: int) -> Turn:
         seconds = 0.0
         for product, inputs, weight, gradient in self.operands:
-            for left, right in ((inputs, weight), (gradient, weight.T), (inputs.T, gradient)):
+            for left, right in ((inputs, weight.T), (gradient, weight), (gradient.T, inputs)):
                 out = left @ right
                 seconds += product.number * min(_seconds(left, right, out) for _ in range(amount))
         return Turn(sum(product.operations for product, *_ in self.operands), seconds)

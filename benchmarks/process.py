@@ -2,40 +2,28 @@
 
     python benchmarks/process.py COMPARISON SIDE
 
-Sides live side by side and take turns, so that what else the machine does falls on all of them; the one that waits uses
-no core.
+Sides live side by side and take turns, so that what else the machine does falls on all of them; one that waits only
+waits for a line.
 """
 
+import gc
 import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
-import threading
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
-import psutil
-from comparison import Comparison
+from comparison import OURS, Comparison, Side
 
 # Of the user's environment, what would give one side other threads than the other.
 THREAD_SETTINGS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "RAYON_NUM_THREADS")
-
-
-class Peak:
-    """Resident bytes of this process beyond those at the start, at their highest, looked at every few milliseconds."""
-
-    def __init__(self) -> None:
-        self.process = psutil.Process()
-        self.start = self.highest = self.process.memory_info().rss
-        threading.Thread(target=self._watch, daemon=True).start()
-
-    def _watch(self) -> None:
-        while True:
-            self.highest = max(self.highest, self.process.memory_info().rss)
-            time.sleep(0.005)
+READY = "ready"
+PATIENCE = 20  # seconds that a side may take to end
 
 
 @dataclass(frozen=True)
@@ -44,73 +32,99 @@ class Answer:
 
     units: float
     seconds: float
-    peak: int
+    peak: int | None
     answers: Mapping[str, float]
 
 
 class Process:
-    """A running side.
+    """A running side, which has been made when this returns.
 
     Raises:
         SystemExit: it ended early; what it printed is shown.
     """
 
-    def __init__(self, comparison: Comparison, side: str) -> None:
+    def __init__(self, side: str, command: Sequence[str]) -> None:
         self.side = side
         self.said = tempfile.TemporaryFile("w+")  # noqa: SIM115 (open as long as the process)
-        launcher = [sys.executable, "-m", "accelerate.commands.launch"] if comparison.launched else [sys.executable]
         self.process = subprocess.Popen(
-            [*launcher, __file__, comparison.name, side],
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.said,
             text=True,
             env={name: value for name, value in os.environ.items() if name not in THREAD_SETTINGS},
+            start_new_session=True,  # a launcher and what it launched can be ended together
         )
+        self._read()
+
+    @classmethod
+    def of(cls, comparison: Comparison, side: str) -> "Process":
+        launcher = ["-m", "accelerate.commands.launch"] if comparison.launched else []
+        return cls(side, [sys.executable, *launcher, __file__, comparison.name, side])
 
     def turn(self, amount: int) -> Answer:
         assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        try:
+        with suppress(BrokenPipeError):
             self.process.stdin.write(f"{amount}\n")
             self.process.stdin.flush()
-            line = self.process.stdout.readline()
-        except BrokenPipeError:
-            line = ""
-        if not line:
-            self.said.seek(0)
-            raise SystemExit(f"{self.side} ended early:\n{self.said.read()}")
-        return Answer(**json.loads(line))
+        return Answer(**json.loads(self._read()))
 
     def close(self) -> None:
-        assert self.process.stdin
-        self.process.stdin.close()  # which ends it
+        """End it, by force if it does not end by itself."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        with suppress(BrokenPipeError):
+            self.process.stdin.close()
+        self.process.stdout.close()
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(PATIENCE)
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         self.said.close()
 
+    def _read(self) -> str:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            self.said.seek(0)
+            said = self.said.read()
+            self.close()
+            raise SystemExit(f"{self.side} ended early:\n{said}")
+        return line
 
-def serve(comparison: str, side: str) -> None:
+
+def serve(make: Callable[[], Side]) -> None:
+    """Be a side, until the standard input ends."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # libraries print summaries of their own
-    found = importlib.import_module("comparisons").COMPARISONS[comparison]
-    if not found.launched:
-        threads()
-    running = found.sides[side]()
-    peak = Peak()
-    for line in sys.stdin:
-        units, seconds = running.turn(int(line))
-        said = Answer(units, seconds, peak.highest - peak.start, dict(running.answers))
-        print(json.dumps(vars(said)), file=answers, flush=True)
-
-
-def threads() -> None:
-    """All physical cores, the same for each side."""
+    side = make()
     import torch
 
-    from hfrep.training.launch import usable_cores
+    from hfrep.training.memory import PeakMemory
 
-    torch.set_num_threads(usable_cores())
+    gc.collect()
+    with PeakMemory(torch.device("cpu")) as memory:
+        print(READY, file=answers, flush=True)
+        for line in sys.stdin:
+            turn = side.turn(int(line))
+            answer = Answer(turn.units, turn.seconds, memory.so_far(), dict(side.answers))
+            print(json.dumps(vars(answer)), file=answers, flush=True)
+
+
+def main(comparison: str, side: str) -> None:
+    if side.startswith(OURS):
+        import hfrep  # noqa: F401 (before torch: it says how OpenMP waits, which is read when torch comes)
+
+    found = importlib.import_module("comparisons").COMPARISONS[comparison]
+    if not found.launched:
+        import torch
+
+        from hfrep.training.launch import usable_cores
+
+        torch.set_num_threads(usable_cores())
+    serve(found.sides[side])
 
 
 if __name__ == "__main__":
-    serve(*sys.argv[1:])
+    main(*sys.argv[1:])

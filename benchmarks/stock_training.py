@@ -15,12 +15,14 @@ import argparse
 import statistics
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from comparison import Side, Turn
+from comparison import OURS, Turn
 from language_models import LoopSide
+from process import Process, serve
 from torch.utils.data import Dataset, SequentialSampler
 from transformers import (
     AutoModelForCausalLM,
@@ -37,6 +39,7 @@ from hfrep.data.corpus import CorpusSettings
 from hfrep.data.decoder_tokenizer import decoder_tokenizer
 from hfrep.data.text import Text, pack_text
 from hfrep.data.tokenizer import load_tokenizer
+from hfrep.models.isolation import Documents
 from hfrep.models.presets import CausalModelSettings, MaskedModelSettings, build_model, set_dropout
 from hfrep.objectives.base import Objective
 from hfrep.objectives.clm import CausalLM, CausalLMCollator
@@ -46,6 +49,7 @@ from hfrep.settings import parse
 from hfrep.training.launch import quiet_libraries, usable_cores
 from hfrep.training.loop import LoopSettings
 
+STOCK = "transformers.Trainer"
 TOKENIZERS = Path(__file__).parents[1] / "tokenizers"
 
 
@@ -114,17 +118,21 @@ class Setting:
             set_dropout(fresh, 0.0)
         return fresh
 
-    def objective(self, model: PreTrainedModel, rates: tuple[float, float], seed: int) -> Objective:
+    def objective(
+        self, model: PreTrainedModel, rates: tuple[float, float], seed: int, documents: Documents = "isolate"
+    ) -> Objective:
         if not self.masked:
-            return CausalLM(model, CausalLMCollator())
-        return MaskedLM(model, MaskedLMCollator.of(self.tokenizer, rates=rates, by="token", seed=seed))
+            return CausalLM(model, CausalLMCollator(), documents=documents)
+        collator = MaskedLMCollator.of(self.tokenizer, rates=rates, by="token", seed=seed)
+        return MaskedLM(model, collator, documents=documents)
 
 
 class Stock:
     """The stock side. A turn is a number of steps, as a `Side` has it."""
 
     def __init__(self, setting: Setting, *, dropout: bool) -> None:
-        self.setting, self.answers = setting, {}
+        self.setting: Setting = setting
+        self.answers: Mapping[str, float] = {}
         self.model = setting.model(dropout=dropout)
 
     def turn(self, amount: int) -> Turn:
@@ -162,19 +170,27 @@ class Stock:
         self.setting.tokenizer.save_pretrained(folder)
 
 
-def speeds(stock: Setting, ours: Setting, *, dropout: bool, rounds: int = 4, steps: int = 8) -> dict[str, float]:
-    """Tokens a second of both sides, by turns of some steps; the first turn of each warms up."""
-    objective = ours.objective(ours.model(dropout=False), ours.masking.rates, ours.seed)
-    sides: dict[str, Side] = {
-        "transformers.Trainer": Stock(stock, dropout=dropout),
-        "hfrep": LoopSide(objective, ours.text.training, ours.loop.train_batch_size, "muon"),
-    }
+def speeds(settings: Mapping[str, Sequence[str]], *, rounds: int = 4, steps: int = 8) -> dict[str, float]:
+    """Tokens a second of both sides, in processes of their own, by turns of some steps; the first turn warms up.
+
+    Args:
+        settings: of each side, what this script takes.
+    """
+    command = [sys.executable, __file__, "--serve"]
+    sides = {name: Process(name, [*command, name, *settings[name]]) for name in (STOCK, OURS)}
     found: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(rounds):
         for name, side in sides.items():
             turn = side.turn(steps)
             found[name].append(turn.units / turn.seconds)
+    for side in sides.values():
+        side.close()
     return {name: statistics.median(values[1:]) for name, values in found.items()}
+
+
+def our_side(setting: Setting) -> LoopSide:
+    objective = setting.objective(setting.model(dropout=False), setting.masking.rates, setting.seed)
+    return LoopSide(objective, setting.text.training, setting.loop.train_batch_size, "muon")
 
 
 def main() -> None:
@@ -182,6 +198,7 @@ def main() -> None:
     rest = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--time", action="store_true", help="measure both sides instead of training")
+    parser.add_argument("--serve", choices=[STOCK, OURS], help=argparse.SUPPRESS)
     parser.add_argument("--masked", action="store_true", help="a masked model instead of a causal one")
     parser.add_argument("--dropout", action="store_true", help="with the class's own dropout; default: none, as ours")
     parser.add_argument("--minutes", type=float, default=30, help="that --time converts to steps")
@@ -193,8 +210,12 @@ def main() -> None:
     options = parser.parse_args(own)
     torch.set_num_threads(options.threads)
     setting = Setting(rest, masked=options.masked, seed=options.seed)
+    if options.serve:
+        serve(lambda: our_side(setting) if options.serve == OURS else Stock(setting, dropout=options.dropout))
+        return
     if options.time:
-        for name, speed in speeds(setting, setting, dropout=options.dropout).items():
+        same = sys.argv[1:]
+        for name, speed in speeds({STOCK: same, OURS: same}).items():
             steps = speed * 60 * options.minutes / setting.step_tokens
             print(f"{name:<22} {speed:8,.0f} tokens/s   {steps:,.0f} steps in {options.minutes:g} minutes")
         return

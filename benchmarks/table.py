@@ -17,7 +17,8 @@ def lines(name: str, row: Mapping[str, Any]) -> Iterator[str]:
             continue
         share = f"   {shares['median'][side]:6.1%} of the limit" if shares else ""
         speed = f"{made['median']:12,.4g}" if made["median"] < 100 else f"{made['median']:12,.0f}"
-        yield f"  {side:<26} {speed} {row['unit']}/s   peak {made['peak_bytes'] / 1e6:7,.0f} MB{share}"
+        memory = f"   peak {made['peak_bytes'] / 1e6:7,.0f} MB" if made["peak_bytes"] else ""
+        yield f"  {side:<26} {speed} {row['unit']}/s{memory}{share}"
     for other, ratio in row["ratios"].items():
         yield f"  {_verdict(other, ratio)}"
     if shares and shares["goal"]:
@@ -27,13 +28,17 @@ def lines(name: str, row: Mapping[str, Any]) -> Iterator[str]:
 
 def _verdict(other: str, ratio: Mapping[str, Any]) -> str:
     said = (
-        f"against {other}: {ratio['median']:.2f} × ({ratio['lowest']:.2f} … {ratio['highest']:.2f}), "
-        f"goal {ratio['goal']:g} ×: {_met(ratio['median'] >= ratio['goal'])}"
+        f"against {other}: {ratio['median']:.2f} ×{_range(ratio)}, goal {ratio['goal']:g} ×: "
+        f"{_met(ratio['median'] >= ratio['goal'])}"
     )
-    if ratio["memory_goal"]:
+    if ratio["memory_goal"] and ratio["memory"]:
         memory = f"memory {ratio['memory']:.2f} ×, goal at most {ratio['memory_goal']:g} ×"
         said += f"; {memory}: {_met(ratio['memory'] <= ratio['memory_goal'])}"
     return said
+
+
+def _range(ratio: Mapping[str, Any]) -> str:
+    return f" ({ratio['lowest']:.2f} … {ratio['highest']:.2f})" if ratio["lowest"] < ratio["highest"] else ""
 
 
 def _met(yes: bool) -> str:
@@ -42,16 +47,16 @@ def _met(yes: bool) -> str:
 
 def markdown(rows: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """The table of a README."""
-    yield "| what | against | speed | lowest … highest | goal | memory | of the limit |"
-    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    yield "| what | against | speed (lowest … highest round) | peak memory | of the limit | wanted |"
+    yield "| --- | --- | --- | --- | --- | --- |"
     for row in rows.values():
         shares = row["share_of_limit"]
         share = f"{shares['median'][OURS]:.0%}" if shares else ""
         for other, ratio in row["ratios"].items():
-            yield (
-                f"| {row['what']} | {other} | {ratio['median']:.2f} × | {ratio['lowest']:.2f} … {ratio['highest']:.2f} "
-                f"| {ratio['goal']:g} × | {ratio['memory']:.2f} × | {share} |"
-            )
+            memory = f"{ratio['memory']:.2f} ×" if ratio["memory_goal"] and ratio["memory"] else ""
+            goal = f"{ratio['goal']:g} ×" + (f", {ratio['memory_goal']:g} ×" if ratio["memory_goal"] else "")
+            speed = f"{ratio['median']:.2f} ×{_range(ratio)}"
+            yield f"| {row['what']} | {other} | {speed} | {memory} | {share} | {goal} |"
 
 
 def draw(rows: Mapping[str, Mapping[str, Any]], file: Path, machine: str) -> None:

@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from stock_training import Setting, Stock, speeds
+from stock_training import OURS, STOCK, Setting, Stock, speeds
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
 from hfrep.evaluation.language_modeling import (
@@ -76,6 +76,16 @@ class Notes:
         print(f"{name}: {value}", flush=True)
         return value
 
+    def require(self, name: str, value: Any) -> None:
+        """Keep `value`, and go on from nothing that was found under another one.
+
+        Raises:
+            SystemExit: another one was kept.
+        """
+        if (kept := self.found.get(name, value)) != value:
+            raise SystemExit(f"{self.file}: expected {name} {kept}, found {value}; give another --output_dir")
+        self.keep(name, value)
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -96,11 +106,13 @@ def main() -> None:
     stock = Setting([*settings, *study.stock], masked=masked, seed=options.seed)
     ours = Setting(settings, masked=masked, seed=options.seed)
     notes = Notes(folder / "found.json")
+    kind = ["--masked"] if masked else []
+    flags = {STOCK: [*kind, "--dropout", "--", *settings, *study.stock], OURS: [*kind, "--", *settings]}
+    notes.require("settings", {"minutes": options.minutes, "seed": options.seed, "text": stock.text.fingerprint})
     notes.keep("environment", environment() | {"threads": usable_cores()})
-    notes.keep("settings", {"minutes": options.minutes, "seed": options.seed, "learning_rates": LEARNING_RATES})
-    rates = notes.found.get("tokens a second") or notes.keep("tokens a second", speeds(stock, ours, dropout=True))
-    target = their_loss(stock, notes, folder, rates["transformers.Trainer"] * 60 * options.minutes)
-    minutes = our_minutes(study, settings, ours, notes, folder, rates["hfrep"], options.minutes, target)
+    rates = notes.found.get("tokens a second") or notes.keep("tokens a second", speeds(flags))
+    target = their_loss(stock, notes, folder, rates[STOCK] * 60 * options.minutes)
+    minutes = our_minutes(study, settings, ours, notes, folder, rates[OURS], options.minutes, target)
     notes.keep("ratio", None if minutes is None else round(options.minutes / minutes, 2))
 
 
@@ -110,7 +122,7 @@ def their_loss(setting: Setting, notes: Notes, folder: Path, tokens: float) -> f
     for rate in LEARNING_RATES:
         name = f"Trainer at {rate:g}, {steps} steps"
         if name not in notes.found:
-            model, stock = folder / f"stock-{rate:g}", Stock(setting, dropout=True)
+            model, stock = folder / f"stock-{rate:g}-{steps}", Stock(setting, dropout=True)
             stock.train(steps, learning_rate=rate, folder=str(model), save_steps=100)
             stock.save(str(model))
             notes.keep(name, judged(setting, model))
@@ -119,14 +131,18 @@ def their_loss(setting: Setting, notes: Notes, folder: Path, tokens: float) -> f
 
 
 def judged(setting: Setting, folder: Path) -> float:
-    """Loss of the model in `folder` on the recipe's validation rows and masks."""
+    """Loss of the model in `folder` on the recipe's validation rows and masks.
+
+    It was trained on rows whose documents see each other: judged so, and with each by itself, the lower counts.
+    """
     model = (AutoModelForMaskedLM if setting.masked else AutoModelForCausalLM).from_pretrained(folder).eval()
-    rate = setting.masking.eval_mlm_probability
-    objective = setting.objective(model, (rate, rate), VALIDATION_SEED).eval()
-    accelerator = Accelerator(cpu=True)
-    rows = validation_batches(setting.text.validation, objective.collator(), ValidationSettings(), accelerator)
-    sums = totals(objective, objective, rows, accelerator)
-    return language_modeling_metrics(sums, "mlm" if setting.masked else "clm")["eval_loss"]
+    rate, accelerator, losses = setting.masking.eval_mlm_probability, Accelerator(cpu=True), []
+    for documents in ("isolate", "join"):
+        objective = setting.objective(model, (rate, rate), VALIDATION_SEED, documents).eval()
+        rows = validation_batches(setting.text.validation, objective.collator(), ValidationSettings(), accelerator)
+        sums = totals(objective, objective, rows, accelerator)
+        losses.append(language_modeling_metrics(sums, "mlm" if setting.masked else "clm")["eval_loss"])
+    return min(losses)
 
 
 def our_minutes(

@@ -35,7 +35,7 @@ def make_collator() -> MaskedLMCollator:
 
 
 def stock_examples(rows: RandomRows) -> list[dict[str, list[int]]]:
-    """As the example script makes them, which has the tokenizer tell special tokens."""
+    """As the example script makes them, which has the tokenizer tell special tokens (`Trainer` drops that again)."""
     special = np.zeros(LENGTH, int)
     special[[0, -1]] = 1
     return [{"input_ids": row, "special_tokens_mask": special.tolist()} for row in rows.tokens.tolist()]
@@ -65,7 +65,8 @@ def stock(*, dropout: bool) -> TrainerSide:
 
 @functools.cache
 def work() -> Work:
-    return training_work(make_objective().kept, rows=ROWS, length=LENGTH, labelled=RATE, causal=False)
+    labelled = RATE * (LENGTH - 2) / LENGTH  # special tokens are never masked
+    return training_work(make_objective().kept, rows=ROWS, length=LENGTH, labelled=labelled, causal=False)
 
 
 SIDES: Mapping[str, Callable[[], Side]] = {
@@ -84,7 +85,7 @@ MASKED_TRAINING = Comparison(
     goals={"Trainer": Goal(3.3), "Trainer, dropout 0": Goal(2.5)},
     full=Amount(turn=8, rounds=5, warm_up=2),
     quick=Amount(turn=3, rounds=2, warm_up=1),
-    tolerances={"loss": 1e-4},
+    tolerances={"loss": 1e-4, "gradient norm": 1e-3},
     operations=lambda: work().operations / (ROWS * LENGTH),
     share=0.65,
 )
@@ -96,6 +97,6 @@ MASKED_TRAINING_LAUNCHED = Comparison(
     goals={"Trainer": Goal(5.5)},
     full=Amount(turn=6, rounds=4, warm_up=2),
     quick=Amount(turn=2, rounds=2, warm_up=1),
-    tolerances={"loss": 1e-4},
+    tolerances={"loss": 1e-4, "gradient norm": 1e-3},
     launched=True,
 )

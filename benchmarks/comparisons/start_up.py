@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from comparison import OURS, Amount, Comparison, Goal, Turn
+from process import THREAD_SETTINGS
 
 from hfrep.data.corpus import CorpusSettings, open_corpus
 
@@ -34,9 +35,17 @@ class StartUpSide:
                 if (size := size + len(text.encode())) > MEGABYTES * 1e6:
                     break
         self._start()
+        self.prepared = self._caches()
 
     def turn(self, amount: int) -> Turn:
-        return Turn(amount, sum(self._start() for _ in range(amount)))
+        seconds = sum(self._start() for _ in range(amount))
+        if (found := self._caches()) != self.prepared:
+            raise SystemExit(f"prepared anew, not found in the cache: {sorted(found - self.prepared)}")
+        return Turn(amount, seconds)
+
+    def _caches(self) -> set[Path]:
+        """Files of prepared text."""
+        return {path for path in Path(self.folder.name).rglob("*") if path.suffix in (".arrow", ".bin")}
 
     def _start(self) -> float:
         """Seconds until the process says that it has done a step."""
@@ -53,8 +62,9 @@ class StartUpSide:
 
 @contextmanager
 def _running(command: list[str], cache: Path) -> Iterator[subprocess.Popen]:
-    caches = {"HFREP_CACHE": str(cache / "hfrep"), "HF_DATASETS_CACHE": str(cache / "datasets")}
-    process = subprocess.Popen(command, env=os.environ | caches | {"HF_HUB_OFFLINE": "1"}, stdout=subprocess.DEVNULL)
+    settings = {name: value for name, value in os.environ.items() if name not in THREAD_SETTINGS}
+    settings |= {"HFREP_CACHE": str(cache / "hfrep"), "HF_DATASETS_CACHE": str(cache / "datasets")}
+    process = subprocess.Popen(command, env=settings | {"HF_HUB_OFFLINE": "1"}, stdout=subprocess.DEVNULL)
     try:
         yield process
     finally:
@@ -83,4 +93,5 @@ START_UP = Comparison(
     full=Amount(turn=1, rounds=5),
     quick=Amount(turn=1, rounds=1),
     tolerances={},
+    own_memory=False,
 )

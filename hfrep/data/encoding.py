@@ -1,10 +1,10 @@
 """Texts → tokens, each different stretch between two blanks tokenized once.
 
 A text of a million words holds some tens of thousands of different ones, and a tokenizer finds the tokens of each anew
-wherever it stands. Where its rules let no token reach over a blank, a text can be cut there, and what stands between
-two cuts looked up. What comes out is what the tokenizer gives for the whole text: which rules those are stands in two
-tables, and a tokenizer with any other is asked for whole texts, as is one that, against the tables, gives other tokens
-for the first texts.
+wherever it stands, on as many cores as there are; one thread that looks them up is faster than a few cores. Where its
+rules let no token reach over a blank, a text can be cut there, and what stands between two cuts looked up. What comes
+out is what the tokenizer gives for the whole text: which rules those are stands in tables, and a tokenizer with any
+other is asked for whole texts, as is one that, against the tables, gives other tokens for the first texts.
 """
 
 import itertools
@@ -20,12 +20,14 @@ from transformers import PreTrainedTokenizerFast
 from hfrep.data.order import Integers
 from hfrep.data.tokenizer import encode_documents
 
-KNOWN_CHARACTERS = 1 << 23  # of pieces that are kept; beyond them, they are learnt anew
+KNOWN_CHARACTERS = 1 << 23  # of pieces that are kept, some 200 MB; beyond them, they are learnt anew
 CHECKED_CHARACTERS = 100_000  # of the first texts, which are tokenized both ways
 Cut = Callable[[str], list[str]]
 
 # Normalizers that change a character by itself or with marks behind it, and never across a blank.
 LOCAL_NORMALIZERS = {"BertNormalizer", "Lowercase", "StripAccents", "NFC", "NFD", "NFKC", "NFKD"}
+# Those that leave no piece empty and put no blank at its end, where a run of blanks would reach over the cut.
+KEEPING_ENDS = {"Lowercase", "NFC", "NFD", "NFKC", "NFKD"}
 # Pre-tokenizers that drop blanks, so that words on both sides of one never meet.
 DROPPING = {"BertPreTokenizer", "Whitespace", "WhitespaceSplit"}
 # What may come after a pre-tokenizer of either kind: these only cut further.
@@ -84,7 +86,10 @@ def whole(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> Encoded:
 
 
 class _Pieces(dict[str, int]):
-    """Pieces of text that were tokenized, numbered as they came, and the tokens of each."""
+    """Pieces of text that were tokenized, numbered as they came, and the tokens of each.
+
+    Looked up, a piece that is not there takes the next number (`__missing__`) and waits to be tokenized with others.
+    """
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
         super().__init__()
@@ -133,15 +138,19 @@ def cutter(tokenizer: PreTrainedTokenizerFast) -> Cut | None:
     """
     parts: dict[str, Any] = json.loads(tokenizer.backend_tokenizer.to_str())
     ordinary = [token for token in parts["added_tokens"] if not token["special"]]  # found in a text before any word is
-    if ordinary or parts["model"].get("dropout") or not _local(parts["normalizer"]):
+    normalizers = {part["type"] for part in _in_order(parts["normalizer"])}
+    if ordinary or parts["model"].get("dropout") or not normalizers <= LOCAL_NORMALIZERS:
         return None
-    first, *others = _in_order(parts["pre_tokenizer"])
+    if not (order := _in_order(parts["pre_tokenizer"])):
+        return None
+    first, *others = order
     if not all(one["type"] in CUTTING_FURTHER for one in others):
         return None
     if first["type"] in DROPPING:
         return _at_blanks
-    keeps_words_apart = {"ByteLevel": "use_regex", "Metaspace": "split"}.get(first["type"])
-    return _before_blanks if keeps_words_apart and first.get(keeps_words_apart) else None
+    by_bytes = first["type"] == "ByteLevel" and first["use_regex"] and normalizers <= KEEPING_ENDS
+    by_blanks = first["type"] == "Metaspace" and first["split"]
+    return _before_blanks if by_bytes or by_blanks else None
 
 
 def _at_blanks(text: str) -> list[str]:
@@ -151,7 +160,7 @@ def _at_blanks(text: str) -> list[str]:
 
 # A piece ends where a single blank stands between two characters that are none: runs of blanks are words of their own
 # for some tokenizers, of which the last blank belongs to the next word, and stay within a piece.
-_PIECE = re.compile(r"(?: (?=\S))?\S*(?:(?! \S)\s+\S*)*")
+_PIECE = re.compile(r"(?: (?=\S))?\S*+(?:(?! \S)\s++\S*+)*+")  # possessive: no way back is kept in memory
 
 
 def _before_blanks(text: str) -> list[str]:
@@ -160,16 +169,11 @@ def _before_blanks(text: str) -> list[str]:
     return pieces
 
 
-def _local(normalizer: Mapping[str, Any] | None) -> bool:
-    parts = [] if normalizer is None else _in_order(normalizer)
-    return all(part["type"] in LOCAL_NORMALIZERS for part in parts)
-
-
 def _in_order(part: Mapping[str, Any] | None) -> Sequence[Mapping[str, Any]]:
-    """The members of a sequence, or the part itself."""
+    """The members of a sequence, or the part itself; none where there is none."""
     if part is None:
-        return [{"type": "none"}]
+        return []
     if part["type"] != "Sequence":
         return [part]
-    members: Sequence[Mapping[str, Any]] = part.get("pretokenizers") or part.get("normalizers") or [{"type": "none"}]
+    members: Sequence[Mapping[str, Any]] = part.get("pretokenizers") or part.get("normalizers") or []
     return members

@@ -16,7 +16,6 @@ from accelerate.utils import DistributedType, TorchDynamoPlugin, gather_object
 
 from hfrep.errors import ConfigError, HfrepError
 from hfrep.settings import setting
-from hfrep.training.allocator import keep_freed_memory
 from hfrep.training.checkpoint import require_ours
 
 
@@ -30,11 +29,10 @@ class ThreadSettings:
         _require_one_or_more("cpu_threads", self.cpu_threads)
 
     def apply(self, device: torch.device) -> None:
-        """Set torch's threads and have memory kept for the next step, where the work is done on the CPU."""
+        """Set torch's threads, where the work is done on the CPU."""
         # `accelerate launch` sets OMP_NUM_THREADS=1 on a CPU machine, which would leave all cores but one idle.
         if device.type == "cpu":
             torch.set_num_threads(self.cpu_threads or max(1, usable_cores() // local_processes()))
-            keep_freed_memory()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ from hfrep.data.rows import Rows
 from hfrep.errors import ConfigError, TrainingError
 from hfrep.objectives.base import Objective
 from hfrep.settings import setting
+from hfrep.training.allocator import keep_freed_memory
 from hfrep.training.budget import Budget
 from hfrep.training.checkpoint import Checkpoints, TrainerState
 from hfrep.training.interruption import Interruption
@@ -118,6 +119,8 @@ class Training:
                 do="raise it, or lower --train_batch_size",
             )
         require_whole_matrices(optimizer_settings, accelerator)
+        if accelerator.device.type == "cpu":
+            keep_freed_memory()  # each step asks for what the last one freed
         total = None if budget.steps is None else budget.steps * settings.train_batch_size
         self.data = MicroBatches(rows, order, division, objective.collator(), total)
         module, *self.optimizers = accelerator.prepare(objective, *build_optimizers(objective, optimizer_settings))

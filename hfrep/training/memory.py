@@ -1,12 +1,13 @@
 """How much memory a piece of work takes at its peak."""
 
-import ctypes
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
 import psutil
 import torch
+
+from hfrep.training.allocator import give_back_freed_memory
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 RESET_PEAK = "5"  # see proc(5), clear_refs
@@ -28,7 +29,7 @@ class PeakMemory:
             torch.cuda.reset_peak_memory_stats(self.device)
             self._before = torch.cuda.memory_allocated(self.device)
         else:
-            _give_back_free_memory()
+            give_back_freed_memory()
             self._before = psutil.Process().memory_info().rss
             self._can_reset = False
             with suppress(OSError):
@@ -39,14 +40,13 @@ class PeakMemory:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.bytes = self.so_far()
+
+    def so_far(self) -> int | None:
+        """What `bytes` would be if the work ended here."""
         if self.device.type == "cuda":
-            self.bytes = torch.cuda.max_memory_allocated(self.device) - self._before
-        elif self._can_reset:
-            lines = dict(line.split(":", 1) for line in STATUS.read_text().splitlines())
-            self.bytes = max(0, int(lines["VmHWM"].split()[0]) * 1024 - self._before)
-
-
-def _give_back_free_memory() -> None:
-    """What earlier work has freed stays resident until the C library is told; later work would seem to take none."""
-    with suppress(OSError, AttributeError):  # a C library without such a call
-        ctypes.CDLL(None).malloc_trim(0)
+            return torch.cuda.max_memory_allocated(self.device) - self._before
+        if not self._can_reset:
+            return None
+        lines = dict(line.split(":", 1) for line in STATUS.read_text().splitlines())
+        return max(0, int(lines["VmHWM"].split()[0]) * 1024 - self._before)
