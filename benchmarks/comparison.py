@@ -68,6 +68,7 @@ class Comparison:
         operations: useful floating-point operations of a unit; None where no limit is measured.
         share: wanted share of the limit.
         own_memory: whether the work is done by the sides themselves, and not by processes that they start.
+        gpu: peak memory is that of tensors on a GPU, and not what is resident.
         launched: each side is started by `accelerate launch`, with no setting of threads.
     """
 
@@ -82,4 +83,5 @@ class Comparison:
     operations: Callable[[], float] | None = None
     share: float | None = None
     own_memory: bool = True
+    gpu: bool = False
     launched: bool = False

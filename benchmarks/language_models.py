@@ -2,7 +2,6 @@
 
 import gc
 import tempfile
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ from accelerate import Accelerator
 from comparison import Turn
 from torch import Tensor, nn
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
+from where import CPU, Where
 
 from hfrep.data.batches import MicroBatches
 from hfrep.data.order import Shuffled
@@ -35,9 +35,9 @@ class RandomRows:
     lengths = None
     fingerprint = "random"
 
-    def __init__(self, number: int, length: int, begin: int, end: int) -> None:
+    def __init__(self, number: int, length: int, begin: int, end: int, vocabulary: int = VOCABULARY) -> None:
         self.length = length
-        self.tokens = np.random.default_rng(0).integers(FIRST_WORD, VOCABULARY, (number, length))
+        self.tokens = np.random.default_rng(0).integers(FIRST_WORD, vocabulary, (number, length))
         self.tokens[:, 0], self.tokens[:, -1] = begin, end
 
     def __len__(self) -> int:
@@ -56,8 +56,8 @@ def micro_batches(objective: Objective, rows: Rows, batch_rows: int) -> MicroBat
 class LoopSide:
     """hfrep: the loop's own step, as a recipe would rehearse it. A turn is a number of optimizer steps."""
 
-    def __init__(self, objective: Objective, rows: Rows, batch_rows: int, optimizer: str) -> None:
-        accelerator = Accelerator(cpu=True)
+    def __init__(self, objective: Objective, rows: Rows, batch_rows: int, optimizer: str, where: Where = CPU) -> None:
+        accelerator, self.where = where.accelerator(), where
         ThreadSettings().apply(accelerator.device)  # what the recipes do, however they are launched
         batch = micro_batches(objective, rows, batch_rows)[0]
         total, count = objective.eval()(batch), objective.counts(batch)
@@ -74,10 +74,10 @@ class LoopSide:
         self.step_tokens = batch_rows * batch["input_ids"].shape[1]
 
     def turn(self, amount: int) -> Turn:
-        began = time.perf_counter()
+        began = self.where.now()
         for _ in range(amount):
             self.step()
-        return Turn(amount * self.step_tokens, time.perf_counter() - began)
+        return Turn(amount * self.step_tokens, self.where.now() - began)
 
 
 class TrainerSide:
@@ -97,7 +97,9 @@ class TrainerSide:
         examples: list[dict[str, Any]],
         batch_rows: int,
         batch: Mapping[str, Tensor],
+        where: Where = CPU,
     ) -> None:
+        self.where = where
         self.model, self.collator, self.examples, self.batch_rows = model, collator, examples, batch_rows
         self.answers = loss_and_gradient(model, model.eval()(**batch).loss)
         self.folder = tempfile.TemporaryDirectory()
@@ -108,13 +110,13 @@ class TrainerSide:
             output_dir=self.folder.name,
             per_device_train_batch_size=self.batch_rows,
             max_steps=amount + 1,
-            use_cpu=True,
             report_to="none",
             save_strategy="no",
             logging_strategy="no",
             disable_tqdm=True,
+            **self.where.arguments(),
         )
-        clock = Clock()
+        clock = Clock(self.where)
         trainer = Trainer(
             model=self.model,
             args=arguments,
@@ -128,13 +130,14 @@ class TrainerSide:
 
 
 class Clock(TrainerCallback):
-    """When each step ended."""
+    """When the first step ended, and the last."""
 
-    def __init__(self) -> None:
-        self.ends: list[float] = []
+    def __init__(self, where: Where) -> None:
+        self.where, self.ends = where, []
 
-    def on_step_end(self, *_: Any, **__: Any) -> None:
-        self.ends.append(time.perf_counter())
+    def on_step_end(self, arguments: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step in (1, state.max_steps):
+            self.ends.append(self.where.now())
 
 
 def dense(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:

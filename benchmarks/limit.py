@@ -11,15 +11,15 @@ Operations, a multiplication and an addition each counted as one:
 Embeddings are looked up, and norms, activations and softmax are not counted, nor is what the optimizer does.
 """
 
-import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from comparison import Turn
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
+from where import CPU, Where
 
 
 class Product(NamedTuple):
@@ -67,14 +67,19 @@ class LimitSide:
     A turn is that number of repetitions, and its units are operations.
     """
 
-    def __init__(self, products: Sequence[Product]) -> None:
+    def __init__(self, products: Sequence[Product], where: Where = CPU) -> None:
+        self.where = where
         self.answers: dict[str, float] = {}
+
+        def made(rows: int, columns: int) -> Tensor:
+            return torch.randn(rows, columns, device=where.device, dtype=where.dtype)
+
         self.operands = [
             (
                 product,
-                torch.randn(product.tokens, product.inputs),
-                torch.randn(product.outputs, product.inputs),
-                torch.randn(product.tokens, product.outputs),
+                made(product.tokens, product.inputs),
+                made(product.outputs, product.inputs),
+                made(product.tokens, product.outputs),
             )
             for product in products
         ]
@@ -84,11 +89,10 @@ class LimitSide:
         for product, inputs, weight, gradient in self.operands:
             for left, right in ((inputs, weight.T), (gradient, weight), (gradient.T, inputs)):
                 out = left @ right
-                seconds += product.number * min(_seconds(left, right, out) for _ in range(amount))
+                seconds += product.number * min(self._seconds(left, right, out) for _ in range(amount))
         return Turn(sum(product.operations for product, *_ in self.operands), seconds)
 
-
-def _seconds(left: torch.Tensor, right: torch.Tensor, out: torch.Tensor) -> float:
-    began = time.perf_counter()
-    torch.mm(left, right, out=out)
-    return time.perf_counter() - began
+    def _seconds(self, left: Tensor, right: Tensor, out: Tensor) -> float:
+        began = self.where.now()
+        torch.mm(left, right, out=out)
+        return self.where.now() - began

@@ -94,7 +94,7 @@ class Process:
         return line
 
 
-def serve(make: Callable[[], Side]) -> None:
+def serve(make: Callable[[], Side], *, gpu: bool = False) -> None:
     """Be a side, until the standard input ends."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # libraries print summaries of their own
@@ -104,7 +104,7 @@ def serve(make: Callable[[], Side]) -> None:
     from hfrep.training.memory import PeakMemory
 
     gc.collect()
-    with PeakMemory(torch.device("cpu")) as memory:
+    with PeakMemory(torch.device("cuda" if gpu else "cpu")) as memory:
         print(READY, file=answers, flush=True)
         for line in sys.stdin:
             turn = side.turn(int(line))
@@ -123,7 +123,7 @@ def main(comparison: str, side: str) -> None:
         from hfrep.training.launch import usable_cores
 
         torch.set_num_threads(usable_cores())
-    serve(found.sides[side])
+    serve(found.sides[side], gpu=found.gpu)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""COMPARISONS: all rows of the benchmark, by name, in the order of the table."""
+"""COMPARISONS: all rows of the benchmark, by name, in the order of the table; more where there is a GPU."""
 
 from comparison import Comparison
 
@@ -7,6 +7,7 @@ from comparisons.causal_training import CAUSAL_TRAINING
 from comparisons.masked_training import MASKED_TRAINING, MASKED_TRAINING_LAUNCHED
 from comparisons.masking import MASKING
 from comparisons.minimal_pairs import MINIMAL_PAIRS
+from comparisons.on_gpu import ON_GPU
 from comparisons.packing import PACKING
 from comparisons.prompting import PROMPTING
 from comparisons.start_up import START_UP
@@ -25,5 +26,6 @@ COMPARISONS: dict[str, Comparison] = {
         PROMPTING,
         MINIMAL_PAIRS,
         START_UP,
+        *ON_GPU,
     )
 }

@@ -19,7 +19,10 @@ def bench() -> ModuleType:
 
 def test_each_comparison_is_whole(bench):
     """Ours is among the sides, goals are against others, and where a share is wanted the limit is measured."""
-    assert len(bench.COMPARISONS) == 11
+    from comparisons.on_gpu import ON_GPU, SHAPES
+
+    assert len(bench.COMPARISONS) - len(ON_GPU) == 11
+    assert len(SHAPES) == 3
     for name, comparison in bench.COMPARISONS.items():
         assert comparison.name == name
         assert bench.OURS in comparison.sides
@@ -76,6 +79,22 @@ def test_useful_operations_of_a_step(bench):
     assert work.attention == 3 * (2 * 2 * 10 * 8) * 40 * 3
     half = limit.training_work(model, rows=4, length=10, labelled=0.25, causal=True)
     assert half.attention == work.attention / 2
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_sides_of_a_gpu_on_a_cpu(bench, masked):
+    """What can be seen without one: both sides find the same loss and gradient, and take steps."""
+    from comparisons.on_gpu import Shape
+    from where import CPU
+
+    shape = Shape("bert-micro" if masked else "gpt2-micro", masked, 2, 16, 128)
+    sides = [shape.ours("muon", CPU), shape.stock(CPU)]
+    assert sides[0].answers == pytest.approx(sides[1].answers, rel=1e-4)
+    for side in sides:
+        turn = side.turn(2)
+        assert turn.units == 2 * 2 * 16
+        assert turn.seconds > 0
+        side.folder.cleanup()
 
 
 @pytest.mark.parametrize(
