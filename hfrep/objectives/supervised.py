@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from hfrep.data.batches import Batch, Collator
 from hfrep.data.order import Addresses
 from hfrep.data.rows import Arrays
+from hfrep.models.first_token import use_first_token_only
 from hfrep.objectives.base import Objective
 
 
@@ -66,6 +67,7 @@ class Supervised(Predictor):
 
     def __init__(self, kept: nn.Module, *, regression: bool) -> None:
         super().__init__(regression=regression)
+        use_first_token_only(kept)
         self.kept = kept
 
     def logits(self, batch: Batch) -> Tensor:
