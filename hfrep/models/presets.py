@@ -15,6 +15,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from hfrep.errors import ConfigError
 from hfrep.models.fresh import check_fits, fresh_model
@@ -210,6 +211,10 @@ def _checkpoint_gradients(model: PreTrainedModel) -> None:
             do="leave it out and lower --per_device_train_batch_size instead",
         )
     model.gradient_checkpointing_enable({"use_reentrant": False})
+    # The last layer's backward pass comes first, when all of its activations are still there.
+    for part in model.modules():
+        if isinstance(part, nn.ModuleList) and len(part) and isinstance(part[-1], GradientCheckpointingLayer):
+            part[-1].gradient_checkpointing = False
 
 
 def _check_causal(name: str, config: PreTrainedConfig, auto_class: type) -> None:

@@ -2,7 +2,8 @@
 
 The stock classes project every position to the vocabulary, where training and scoring want few of them. A hook on the
 backbone hands the class only the hidden states at chosen positions, as one row [1, n, H]; the class's own head then
-runs on those, whatever it is made of.
+runs on those, whatever it is made of. Where the last layer lets it (`hfrep.models.last_layer`), positions are chosen
+before its feed-forward network already.
 """
 
 from collections.abc import Callable
@@ -13,17 +14,30 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
+from hfrep.models.last_layer import feed_forward_entry
+
+PROBE_ROWS, PROBE_LENGTH, PROBE_POSITIONS = 2, 6, (1, 4, 4, 8)
+TOLERANCE = 1e-4  # of the largest logit
+
 
 class SparseHead:
     """What gives a stock `model`'s scores at chosen positions. Called by itself, the model gives them at all, as ever.
 
-    The hook stays on the model until `close`; ``with contextlib.closing(SparseHead(model)) as head`` takes it off.
+    Its hooks stay on the model until `close`; ``with contextlib.closing(SparseHead(model)) as head`` takes them off.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
         self._model = model
         self._positions: Tensor | None = None
-        self._hook = model.base_model.register_forward_hook(self._gather)
+        self._hooks = [model.base_model.register_forward_hook(self._gather_behind)]
+        self._early, found = False, feed_forward_entry(model)
+        if found is not None:
+            self._layer, entry = found
+            hook = entry.register_forward_hook(self._gather_within)
+            if self._early_is_the_same():
+                self._hooks.append(hook)
+            else:
+                hook.remove()
 
     def logits(self, positions: Tensor, **inputs: Any) -> Tensor:
         """Scores over the vocabulary [n, V], in the dtype the class computes in.
@@ -44,10 +58,44 @@ class SparseHead:
             self._positions = None
 
     def close(self) -> None:
-        self._hook.remove()
+        for hook in self._hooks:
+            hook.remove()
 
-    def _gather(self, backbone: nn.Module, inputs: tuple[object, ...], outputs: ModelOutput) -> ModelOutput:
-        if self._positions is not None:
-            hidden: Tensor = outputs.last_hidden_state
-            outputs.last_hidden_state = torch.index_select(hidden.flatten(0, 1), 0, self._positions)[None]
+    @property
+    def _within(self) -> bool:
+        """Whether positions are chosen within the last layer: not where it is computed again in the backward pass."""
+        return self._early and not getattr(self._layer, "gradient_checkpointing", False)
+
+    def _gather_within(self, entry: nn.Module, inputs: tuple[object, ...], output: Any) -> Any:
+        if self._positions is None or not self._within:
+            return output
+        if isinstance(output, tuple):
+            return (_gathered(output[0], self._positions), *output[1:])
+        return _gathered(output, self._positions)
+
+    def _gather_behind(self, backbone: nn.Module, inputs: tuple[object, ...], outputs: ModelOutput) -> ModelOutput:
+        if self._positions is not None and not self._within:
+            outputs.last_hidden_state = _gathered(outputs.last_hidden_state, self._positions)
         return outputs
+
+    @torch.no_grad()
+    def _early_is_the_same(self) -> bool:
+        """Try on a short text whether the logits stay what they are; leaves `_early` set to that."""
+        model, training = self._model, self._model.training
+        words = torch.arange(PROBE_ROWS * PROBE_LENGTH, device=model.device).view(PROBE_ROWS, PROBE_LENGTH)
+        positions = torch.tensor(PROBE_POSITIONS, device=model.device)
+        found = []
+        model.eval()
+        try:
+            for self._early in (False, True):
+                found.append(self.logits(positions, input_ids=words % model.config.vocab_size))
+        except (RuntimeError, IndexError):  # other positions were asked for
+            found.append(torch.full_like(found[0], torch.nan))
+        finally:
+            model.train(training)
+        self._early = bool((found[0] - found[1]).abs().max() <= TOLERANCE * found[0].abs().max())
+        return self._early
+
+
+def _gathered(hidden: Tensor, positions: Tensor) -> Tensor:
+    return torch.index_select(hidden.flatten(0, 1), 0, positions)[None]

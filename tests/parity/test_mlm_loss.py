@@ -112,6 +112,28 @@ def test_vocabulary_is_projected_at_labels_only(name: str, wordpiece: PreTrained
     assert made == [0]
 
 
+@pytest.mark.parametrize("name", ["bert-micro", "roberta-micro"])
+def test_the_last_feed_forward_network_runs_at_labels_only(name: str, wordpiece: PreTrainedTokenizerFast) -> None:
+    """It sees one row per slot of the capacity, the others one per token."""
+    model, seen = micro(name, wordpiece), []
+    mlm = objective(model)
+    for layer in model.base_model.encoder.layer:
+        layer.intermediate.register_forward_hook(lambda _, inputs, output: seen.append(tuple(output.shape[:2])))
+    mlm(batch())
+    assert seen == [*[(ROWS, LENGTH)] * (len(model.base_model.encoder.layer) - 1), (1, CAPACITY)]
+
+
+def test_a_layer_that_is_built_otherwise_runs_whole(wordpiece: PreTrainedTokenizerFast) -> None:
+    """Where choosing early would give other logits, positions are chosen behind the backbone."""
+    model = micro("bert-micro", wordpiece).eval()
+    last = model.bert.encoder.layer[-1]
+    last.feed_forward_chunk = lambda states: states - states.mean(1, keepdim=True)  # looks at all positions
+    given = batch()
+    dense = model(input_ids=given["input_ids"]).logits.flatten(0, 1)[given["label_positions"]]
+    sparse = SparseHead(model).logits(given["label_positions"], input_ids=given["input_ids"])
+    torch.testing.assert_close(sparse, dense)
+
+
 @pytest.mark.parametrize("name", MICROS)
 def test_sparse_logits_are_those_of_the_stock_class(name: str, wordpiece: PreTrainedTokenizerFast) -> None:
     """Scoring gets the scores that the class itself gives at chosen positions."""
@@ -145,7 +167,7 @@ def test_kept_model_is_whole_outside_the_objective(wordpiece: PreTrainedTokenize
 
 @pytest.mark.parametrize("name", MICROS)
 def test_gradient_checkpointing_computes_the_same_and_keeps_less(name: str, wordpiece: PreTrainedTokenizerFast) -> None:
-    """Loss and gradients to the bit, with less than half of the activations kept for the backward pass."""
+    """Loss and gradients to the bit, with fewer activations kept for the backward pass: those of the last of two layers."""
     results, kept = [], []
     for recompute in (False, True):
         mlm = objective(micro(name, wordpiece, gradient_checkpointing=recompute))
@@ -154,7 +176,7 @@ def test_gradient_checkpointing_computes_the_same_and_keeps_less(name: str, word
         results.append((total.item(), gradients(mlm.kept)))
         kept.append(size)
     torch.testing.assert_close(results[0], results[1], rtol=0, atol=0)
-    assert kept[1] < 0.5 * kept[0]
+    assert kept[1] < 0.7 * kept[0]
 
 
 def forward_and_kept(mlm: MaskedLM, given: Batch) -> tuple[Tensor, int]:
