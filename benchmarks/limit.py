@@ -4,7 +4,8 @@ Operations, a multiplication and an addition each counted as one:
 
 - a linear layer of m inputs and n outputs: 2 · m · n a token forward, and twice that backward (gradients of its input
   and of its weight), so 6 for each weight that is applied to the token;
-- the head at labelled positions only: what a class computes elsewhere is of no use;
+- the head, and of a masked model the feed-forward network of the last layer, at labelled positions only: what a class
+  computes elsewhere is of no use;
 - attention: scores and mixing take 4 · L · H a token and layer forward, 12 with the backward pass; half of it where a
   token sees only those before it.
 
@@ -20,6 +21,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 from where import CPU, Where
+
+from hfrep.models.last_layer import feed_forward_entry
 
 
 class Product(NamedTuple):
@@ -50,6 +53,9 @@ def training_work(model: PreTrainedModel, *, rows: int, length: int, labelled: f
     """A step of `rows` × `length` tokens, of which a share `labelled` goes through the head."""
     counts: dict[tuple[int, int, int], int] = {}
     body = {id(module) for module in model.base_model.modules()}
+    if not causal and (found := feed_forward_entry(model)) is not None:
+        layer, entry = found
+        body -= {id(module) for module in layer.modules()} - {id(module) for module in entry.modules()}
     for module in model.modules():
         if isinstance(module, nn.Linear | Conv1D):
             inputs, outputs = module.weight.shape if isinstance(module, Conv1D) else module.weight.shape[::-1]

@@ -167,7 +167,7 @@ def test_kept_model_is_whole_outside_the_objective(wordpiece: PreTrainedTokenize
 
 @pytest.mark.parametrize("name", MICROS)
 def test_gradient_checkpointing_computes_the_same_and_keeps_less(name: str, wordpiece: PreTrainedTokenizerFast) -> None:
-    """Loss and gradients to the bit, with fewer activations kept for the backward pass: those of the last of two layers."""
+    """Loss and gradients to the bit, with fewer activations kept for the backward pass: the last of two layers'."""
     results, kept = [], []
     for recompute in (False, True):
         mlm = objective(micro(name, wordpiece, gradient_checkpointing=recompute))
