@@ -67,7 +67,7 @@ def test_a_side_that_fails_is_shown(bench):
 
 
 def test_useful_operations_of_a_step(bench):
-    """BERT's shape by hand: 12 H² a layer and token, of the last one 4; its other 8 and the head where there are labels."""
+    """BERT's shape by hand: 12 H² a layer and token, of the last layer 4; its other 8 and the head at labels."""
     limit = importlib.import_module("limit")
     from transformers import BertConfig, BertForMaskedLM
 
