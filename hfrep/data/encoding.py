@@ -60,7 +60,11 @@ class Encoder:
     def __call__(self, texts: Sequence[str]) -> Encoded:
         if self._cut is not None and not self._checked:
             self._check(texts)
-        return whole(self.tokenizer, texts) if self._cut is None else self._pieces.encode(texts, self._cut)
+        if self._cut is None:
+            return whole(self.tokenizer, texts)
+        if self._pieces.characters > KNOWN_CHARACTERS:
+            self._pieces = _Pieces(self.tokenizer)
+        return self._pieces.encode(texts, self._cut)
 
     def _check(self, texts: Sequence[str]) -> None:
         """Go on without cuts where the first texts come out differently with them."""
@@ -93,8 +97,10 @@ class _Pieces(dict[str, int]):
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
         super().__init__()
-        self.tokenizer = tokenizer
-        self._forget()
+        self.tokenizer, self.characters = tokenizer, 0
+        self._new: list[str] = []
+        nothing = np.zeros(0, np.int64)
+        self._known, self._starts = Encoded(nothing, nothing.astype(bool), nothing), nothing
 
     def __missing__(self, piece: str) -> int:
         number = self[piece] = len(self)
@@ -102,8 +108,6 @@ class _Pieces(dict[str, int]):
         return number
 
     def encode(self, texts: Sequence[str], cut: Cut) -> Encoded:
-        if self._characters > KNOWN_CHARACTERS:
-            self._forget()
         cuts = [cut(text) for text in texts]
         counts = np.fromiter(map(len, cuts), np.int64, len(cuts))
         pieces = itertools.chain.from_iterable(cuts)
@@ -118,17 +122,10 @@ class _Pieces(dict[str, int]):
     def _learn(self) -> None:
         """Tokenize the pieces that were not known."""
         new = whole(self.tokenizer, self._new)
-        self._known = Encoded(*map(np.concatenate, zip(self._known, new, strict=True)))
+        self._known = Encoded(*(np.concatenate(parts) for parts in zip(self._known, new, strict=True)))
         self._starts = np.cumsum(self._known.lengths) - self._known.lengths
-        self._characters += sum(map(len, self._new))
+        self.characters += sum(len(piece) for piece in self._new)
         self._new = []
-
-    def _forget(self) -> None:
-        self.clear()
-        nothing = np.zeros(0, np.int64)
-        self._known, self._starts = Encoded(nothing, nothing.astype(bool), nothing), nothing
-        self._new: list[str] = []
-        self._characters = 0
 
 
 def cutter(tokenizer: PreTrainedTokenizerFast) -> Cut | None:

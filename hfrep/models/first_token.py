@@ -4,6 +4,8 @@ BERT's classes predict from the vector of the first token alone. In the last lay
 to run on that token only (`hfrep.models.last_layer`).
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -26,7 +28,8 @@ def use_first_token_only(model: nn.Module) -> bool:
     _, entry = found
     device, training = next(model.parameters()).device, model.training
     words = torch.arange(PROBE_ROWS * PROBE_LENGTH, device=device).view(PROBE_ROWS, PROBE_LENGTH)
-    inputs = {"input_ids": words % model.config.vocab_size, "attention_mask": torch.ones_like(words)}
+    config: Any = model.config
+    inputs = {"input_ids": words % config.vocab_size, "attention_mask": torch.ones_like(words)}
     model.eval()
     expected = model(**inputs).logits
     hook = entry.register_forward_hook(_first)

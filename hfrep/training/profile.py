@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Iterator
 
 import torch
-from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 WARM_UP, STEPS, SHOWN = 2, 3, 20
@@ -28,7 +27,7 @@ def step_profile(step: Callable[[], None], device: torch.device) -> str:
         milliseconds = (time.perf_counter() - began) * 1e3 / STEPS
     own: dict[str, tuple[float, int]] = {}
     for event in profiled.key_averages():
-        if on_device and event.device_type != DeviceType.CUDA:
+        if on_device and event.device_type.name != "CUDA":
             continue
         microseconds = event.self_device_time_total if on_device else event.self_cpu_time_total
         own[event.key] = (microseconds / 1e3 / STEPS, event.count // STEPS)
