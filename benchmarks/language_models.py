@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from comparison import Turn
 from torch import Tensor, nn
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
 from where import CPU, Where
 
-from hfrep.data.batches import MicroBatches
+from hfrep.data.batches import Division, MicroBatches
 from hfrep.data.order import Shuffled
 from hfrep.data.rows import Rows
 from hfrep.objectives.base import IGNORED, Objective
@@ -26,6 +25,7 @@ from hfrep.training.record import RecordSettings
 from hfrep.training.run import Run
 
 VOCABULARY = 30_522
+CHECKED_ROWS = 4  # of the batch that both sides are to find the same loss and gradient on
 FIRST_WORD = 5  # ids below are special tokens
 
 
@@ -49,7 +49,7 @@ class RandomRows:
 
 
 def micro_batches(objective: Objective, rows: Rows, batch_rows: int) -> MicroBatches:
-    division = LoopSettings(train_batch_size=batch_rows).division(Accelerator(cpu=True))
+    division = Division(batch_rows, batch_rows, rank=0, ranks=1)
     return MicroBatches(rows, Shuffled(len(rows), 0), division, objective.collator())
 
 
@@ -59,9 +59,11 @@ class LoopSide:
     def __init__(self, objective: Objective, rows: Rows, batch_rows: int, optimizer: str, where: Where = CPU) -> None:
         accelerator, self.where = where.accelerator(), where
         ThreadSettings().apply(accelerator.device)  # what the recipes do, however they are launched
-        batch = micro_batches(objective, rows, batch_rows)[0]
-        total, count = objective.eval()(batch), objective.counts(batch)
-        self.answers = loss_and_gradient(objective.kept, *(total[term] / count[term] for term in count))
+        objective.to(where.device)
+        batch = where.moved(micro_batches(objective, rows, CHECKED_ROWS)[0])
+        with where.precision():
+            total, count = objective.eval()(batch), objective.counts(batch)
+            self.answers = loss_and_gradient(objective.kept, *(total[term] / count[term] for term in count))
         self.folder = tempfile.TemporaryDirectory()
         groups = (
             LoopSettings(train_batch_size=batch_rows),
@@ -100,8 +102,10 @@ class TrainerSide:
         where: Where = CPU,
     ) -> None:
         self.where = where
+        model.to(where.device)
         self.model, self.collator, self.examples, self.batch_rows = model, collator, examples, batch_rows
-        self.answers = loss_and_gradient(model, model.eval()(**batch).loss)
+        with where.precision():
+            self.answers = loss_and_gradient(model, model.eval()(**where.moved(batch)).loss)
         self.folder = tempfile.TemporaryDirectory()
 
     def turn(self, amount: int) -> Turn:

@@ -54,8 +54,8 @@ def training_work(model: PreTrainedModel, *, rows: int, length: int, labelled: f
     counts: dict[tuple[int, int, int], int] = {}
     body = {id(module) for module in model.base_model.modules()}
     if not causal and (found := feed_forward_entry(model)) is not None:
-        layer, entry = found
-        body -= {id(module) for module in layer.modules()} - {id(module) for module in entry.modules()}
+        layer, _ = found
+        body -= {id(module) for module in layer.modules()} - {id(module) for module in layer.attention.modules()}
     for module in model.modules():
         if isinstance(module, nn.Linear | Conv1D):
             inputs, outputs = module.weight.shape if isinstance(module, Conv1D) else module.weight.shape[::-1]

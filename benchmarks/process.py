@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from comparison import OURS, Comparison, Side
 # Of the user's environment, what would give one side other threads than the other.
 THREAD_SETTINGS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "RAYON_NUM_THREADS")
 READY = "ready"
-PATIENCE = 20  # seconds that a side may take to end
+PATIENCE, DEADLINE = 20, 3600  # seconds that a side may take to end, and for a turn
 
 
 @dataclass(frozen=True)
@@ -78,14 +79,20 @@ class Process:
         self.process.stdout.close()
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(PATIENCE)
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+        self._kill()
         self.process.wait()
         self.said.close()
 
+    def _kill(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+
     def _read(self) -> str:
         assert self.process.stdout is not None
+        deadline = threading.Timer(DEADLINE, self._kill)
+        deadline.start()
         line = self.process.stdout.readline()
+        deadline.cancel()
         if not line:
             self.said.seek(0)
             said = self.said.read()

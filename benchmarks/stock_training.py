@@ -16,12 +16,13 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import torch
 from comparison import OURS, Turn
-from language_models import LoopSide
+from language_models import Clock, LoopSide
 from process import Process, serve
 from torch.utils.data import Dataset, SequentialSampler
 from transformers import (
@@ -33,6 +34,7 @@ from transformers import (
     TrainingArguments,
 )
 from transformers.trainer_utils import get_last_checkpoint
+from where import CPU
 
 from hfrep.data.blocks import BlockSettings
 from hfrep.data.corpus import CorpusSettings
@@ -128,7 +130,7 @@ class Setting:
 
 
 class Stock:
-    """The stock side. A turn is a number of steps, as a `Side` has it."""
+    """The stock side. A turn is a number of steps after a first one, which is not timed."""
 
     def __init__(self, setting: Setting, *, dropout: bool) -> None:
         self.setting: Setting = setting
@@ -136,11 +138,15 @@ class Stock:
         self.model = setting.model(dropout=dropout)
 
     def turn(self, amount: int) -> Turn:
+        clock = Clock(CPU)
         with tempfile.TemporaryDirectory() as folder:
-            return Turn(amount * self.setting.step_tokens, self.train(amount, learning_rate=1e-3, folder=folder))
+            self.train(amount + 1, learning_rate=1e-3, folder=folder, clock=clock)
+        return Turn(amount * self.setting.step_tokens, clock.ends[-1] - clock.ends[0])
 
-    def train(self, steps: int, *, learning_rate: float, folder: str, save_steps: int = 0) -> float:
-        """Train so many steps, or the rest of them after the last checkpoint in `folder`; returns seconds."""
+    def train(
+        self, steps: int, *, learning_rate: float, folder: str, save_steps: int = 0, clock: Clock | None = None
+    ) -> None:
+        """Train so many steps, or the rest of them after the last checkpoint in `folder`."""
         setting = self.setting
         arguments = TrainingArguments(
             output_dir=folder,
@@ -160,10 +166,15 @@ class Stock:
         )
         positions = Positions(setting.text, steps * setting.loop.train_batch_size, special_tokens(setting.tokenizer))
         collator = DataCollatorForLanguageModeling(setting.tokenizer, mlm=setting.masked)
-        trainer = InOrder(model=self.model, args=arguments, train_dataset=positions, data_collator=collator)
+        trainer = InOrder(
+            model=self.model,
+            args=arguments,
+            train_dataset=positions,
+            data_collator=collator,
+            callbacks=[clock] if clock else None,
+        )
         last = get_last_checkpoint(folder) if Path(folder).is_dir() else None
-        seconds: float = trainer.train(resume_from_checkpoint=last).metrics["train_runtime"]
-        return seconds
+        trainer.train(resume_from_checkpoint=last)
 
     def save(self, folder: str) -> None:
         self.model.save_pretrained(folder)
@@ -177,14 +188,16 @@ def speeds(settings: Mapping[str, Sequence[str]], *, rounds: int = 4, steps: int
         settings: of each side, what this script takes.
     """
     command = [sys.executable, __file__, "--serve"]
-    sides = {name: Process(name, [*command, name, *settings[name]]) for name in (STOCK, OURS)}
-    found: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(rounds):
-        for name, side in sides.items():
-            turn = side.turn(steps)
-            found[name].append(turn.units / turn.seconds)
-    for side in sides.values():
-        side.close()
+    found: dict[str, list[float]] = {name: [] for name in (STOCK, OURS)}
+    with ExitStack() as sides_to_close:
+        sides = {}
+        for name in found:
+            sides[name] = Process(name, [*command, name, *settings[name]])
+            sides_to_close.callback(sides[name].close)
+        for _ in range(rounds):
+            for name, side in sides.items():
+                turn = side.turn(steps)
+                found[name].append(turn.units / turn.seconds)
     return {name: statistics.median(values[1:]) for name, values in found.items()}
 
 

@@ -1,6 +1,7 @@
 """What a side computes on."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +36,13 @@ class Where:
     def dtype(self) -> torch.dtype:
         """That matrix products are computed in."""
         return torch.bfloat16 if self.gpu else torch.float32
+
+    def precision(self) -> torch.autocast:
+        """The context that models are computed in."""
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.gpu)
+
+    def moved(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {name: part.to(self.device) for name, part in batch.items()}
 
     def now(self) -> float:
         """Seconds, when all that was asked for is done."""

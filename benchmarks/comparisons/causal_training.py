@@ -4,7 +4,7 @@ import functools
 
 import torch
 from comparison import LIMIT, OURS, Amount, Comparison, Goal
-from language_models import VOCABULARY, LoopSide, RandomRows, TrainerSide, dense, micro_batches
+from language_models import CHECKED_ROWS, VOCABULARY, LoopSide, RandomRows, TrainerSide, dense, micro_batches
 from limit import LimitSide, Work, training_work
 from tokenizers import Tokenizer, models
 from transformers import DataCollatorForLanguageModeling, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
@@ -44,7 +44,7 @@ def stock(*, dropout: bool) -> TrainerSide:
     words = Tokenizer(models.WordLevel({"[PAD]": PAD}, unk_token="[PAD]"))
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]")
     collator = DataCollatorForLanguageModeling(tokenizer, mlm=False)
-    batch = dense(micro_batches(make_objective(), rows, ROWS)[0])
+    batch = dense(micro_batches(make_objective(), rows, CHECKED_ROWS)[0])
     batch["labels"] = batch["input_ids"]  # the class shifts them itself
     examples = [{"input_ids": row} for row in rows.tokens.tolist()]
     return TrainerSide(make_model(dropout=dropout), collator, examples, ROWS, batch)

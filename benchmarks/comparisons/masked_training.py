@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import torch
 from comparison import LIMIT, OURS, Amount, Comparison, Goal, Side
-from language_models import VOCABULARY, LoopSide, RandomRows, TrainerSide, dense, micro_batches
+from language_models import CHECKED_ROWS, VOCABULARY, LoopSide, RandomRows, TrainerSide, dense, micro_batches
 from limit import LimitSide, Work, training_work
 from transformers import BertForMaskedLM, BertTokenizer, DataCollatorForLanguageModeling, PreTrainedTokenizerFast
 
@@ -59,7 +59,7 @@ def stock(*, dropout: bool) -> TrainerSide:
     if not dropout:
         set_dropout(model, 0.0)
     collator = DataCollatorForLanguageModeling(make_tokenizer(), mlm_probability=RATE)
-    batch = dense(micro_batches(objective, rows, ROWS)[0])
+    batch = dense(micro_batches(objective, rows, CHECKED_ROWS)[0])
     return TrainerSide(model, collator, stock_examples(rows), ROWS, batch)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from comparison import LIMIT, OURS, Amount, Comparison, Goal, Side
-from language_models import LoopSide, RandomRows, TrainerSide, dense, micro_batches
+from language_models import CHECKED_ROWS, LoopSide, RandomRows, TrainerSide, dense, micro_batches
 from limit import LimitSide, Work, training_work
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, BertTokenizer, DataCollatorForLanguageModeling
 from where import Where
@@ -60,7 +60,7 @@ class Shape:
 
     def stock(self, where: Where) -> TrainerSide:
         objective, rows = self.objective(), self.random_rows()
-        batch = dense(micro_batches(objective, rows, self.rows)[0])
+        batch = dense(micro_batches(objective, rows, CHECKED_ROWS)[0])
         if not self.masked:
             batch["labels"] = batch["input_ids"]  # the class shifts them itself
         model = type(objective.kept)(objective.kept.config)

@@ -17,7 +17,7 @@ from hfrep.data.corpus import CorpusSettings, open_corpus
 
 ROOT = Path(__file__).parents[2]
 TOKENIZER = ROOT / "tokenizers" / "wordpiece-8k"
-LOOKED_EVERY = 0.01  # seconds
+LOOKED_EVERY, DEADLINE = 0.01, 600  # seconds
 MEGABYTES = 4
 
 
@@ -54,8 +54,8 @@ class StartUpSide:
             began = time.perf_counter()
             with _running(command, Path(self.folder.name)) as process:
                 while not (sign.exists() and sign.stat().st_size):
-                    if process.poll() is not None:
-                        raise SystemExit(f"{command} ended with status {process.returncode} before its first step")
+                    if process.poll() is not None or time.perf_counter() - began > DEADLINE:
+                        raise SystemExit(f"{command}: no first step (status {process.poll()})")
                     time.sleep(LOOKED_EVERY)
                 return time.perf_counter() - began
 

@@ -4,18 +4,16 @@ BERT's classes predict from the vector of the first token alone. In the last lay
 to run on that token only (`hfrep.models.last_layer`).
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
 from hfrep.models.last_layer import feed_forward_entry
+from hfrep.models.probing import evaluating, short_texts
 
 PROBE_ROWS, PROBE_LENGTH = 2, 6
 TOLERANCE = 1e-5
 
 
-@torch.no_grad()
 def use_first_token_only(model: nn.Module) -> bool:
     """Have the live `model` do no more, a stock sequence-classification class or peft's wrapper of one; whether it can.
 
@@ -26,19 +24,17 @@ def use_first_token_only(model: nn.Module) -> bool:
     if found is None:
         return False
     _, entry = found
-    device, training = next(model.parameters()).device, model.training
-    words = torch.arange(PROBE_ROWS * PROBE_LENGTH, device=device).view(PROBE_ROWS, PROBE_LENGTH)
-    config: Any = model.config
-    inputs = {"input_ids": words % config.vocab_size, "attention_mask": torch.ones_like(words)}
-    model.eval()
-    expected = model(**inputs).logits
-    hook = entry.register_forward_hook(_first)
-    try:
-        same = torch.allclose(model(**inputs).logits, expected, rtol=TOLERANCE, atol=TOLERANCE)
-    except (RuntimeError, IndexError):  # other tokens were asked for
-        same = False
-    finally:
-        model.train(training)
+    if _first in entry._forward_hooks.values():  # several tasks share a body
+        return True
+    words = short_texts(model, PROBE_ROWS, PROBE_LENGTH)
+    inputs = {"input_ids": words, "attention_mask": torch.ones_like(words)}
+    with evaluating(model):
+        expected = model(**inputs).logits
+        hook = entry.register_forward_hook(_first)
+        try:
+            same = torch.allclose(model(**inputs).logits, expected, rtol=TOLERANCE, atol=TOLERANCE)
+        except (RuntimeError, IndexError):  # other tokens were asked for
+            same = False
     if not same:
         hook.remove()
     return same

@@ -13,8 +13,7 @@ masks.
 """
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -27,6 +26,7 @@ from transformers.models.auto.modeling_auto import (
 )
 
 from hfrep.errors import ProofError
+from hfrep.models.probing import evaluating
 
 Documents = Literal["isolate", "join"]
 Inputs = dict[str, Tensor | dict[str, Tensor] | bool]
@@ -233,7 +233,7 @@ def prove_isolation(model: PreTrainedModel, row_inputs: Callable[[Tensor], Input
         ProofError: a document moved, the model does not take such inputs, or its outputs do not depend on its input.
     """
     segments, words, others = _probe(model, sequence_length)
-    with _evaluating(model):
+    with evaluating(model):
         reference, *moved = [
             _outputs(model, torch.where(segments == changed, others, words), row_inputs(segments))
             for changed in (-1, 0, 1, 2)
@@ -262,7 +262,7 @@ def prove_causality(model: PreTrainedModel, row_inputs: Callable[[Tensor], Input
     offsets = torch.arange(length, device=model.device)
     text: Inputs = {"attention_mask": torch.ones_like(segments)}
     for inputs, told in ((row_inputs(segments), "in packed rows"), (text, "in a text given to the stock class")):
-        with _evaluating(model):
+        with evaluating(model):
             reference = _outputs(model, words, inputs)
             for token in sorted({1, length // 4, length // 2 - 1, length // 2, length - 1}):
                 shift = _shift(_outputs(model, torch.where(offsets == token, others, words), inputs), reference)
@@ -283,17 +283,6 @@ def _probe(model: PreTrainedModel, sequence_length: int) -> tuple[Tensor, Tensor
     segments[:, :half], segments[:, half : length - padding] = 1, 2
     words = (torch.arange(length, device=model.device) % model.config.vocab_size)[None]
     return segments, words, (words + 1) % model.config.vocab_size
-
-
-@contextmanager
-def _evaluating(model: PreTrainedModel) -> Iterator[None]:
-    training = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, flag in training:
-            module.training = flag
 
 
 def _shift(output: Tensor, reference: Tensor) -> Tensor:

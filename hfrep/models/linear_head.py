@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from hfrep.models.probing import evaluating, short_texts
+
 PROBE_LENGTH = 4  # tokens
 
 
@@ -25,7 +27,7 @@ class LinearHead:
         self.output: nn.Linear = model.get_output_embeddings()
         self._taking = False
         self._taken: Tensor | None = None
-        self._hook = self.output.register_forward_pre_hook(self._take)
+        self.output.register_forward_pre_hook(self._take)
 
     def hidden(self, **inputs: Any) -> Tensor:
         """Hidden states [b, L, H] in the dtype the class computes in; `inputs` are keyword arguments of the class."""
@@ -38,9 +40,6 @@ class LinearHead:
         assert taken is not None
         return taken
 
-    def close(self) -> None:
-        self._hook.remove()
-
     def _take(self, output: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         if not self._taking:
             return args
@@ -48,7 +47,6 @@ class LinearHead:
         return (args[0][:, :0].detach(),)
 
 
-@torch.no_grad()
 def has_linear_head(model: PreTrainedModel) -> bool:
     """Whether the logits of `model` are what its output layer gives and nothing else.
 
@@ -58,13 +56,11 @@ def has_linear_head(model: PreTrainedModel) -> bool:
     layer = model.get_output_embeddings()
     if not isinstance(layer, nn.Linear):
         return False
-    made: list[Tensor] = []
-    hook = layer.register_forward_hook(lambda _, inputs, output: made.append(output))
-    training = model.training
-    words = torch.arange(PROBE_LENGTH, device=model.device)[None] % model.config.vocab_size
+    made: list[tuple[int, Tensor]] = []
+    hook = layer.register_forward_hook(lambda _, inputs, output: made.append((output.data_ptr(), output.clone())))
     try:
-        logits = model.eval()(input_ids=words).logits
+        with evaluating(model):
+            logits = model(input_ids=short_texts(model, 1, PROBE_LENGTH)).logits
     finally:
         hook.remove()
-        model.train(training)
-    return len(made) == 1 and made[0].shape == logits.shape and made[0].data_ptr() == logits.data_ptr()
+    return len(made) == 1 and made[0][0] == logits.data_ptr() and torch.equal(made[0][1], logits)

@@ -63,7 +63,9 @@ class ModelSettings:
     )
     dropout: float = setting(0.0, "share of activations dropped while training; the saved config keeps its own value")
     gradient_checkpointing: bool = setting(
-        False, "recompute each layer's activations in the backward pass: less memory, more time", kind="operation"
+        False,
+        "recompute activations in the backward pass, of all layers but the last: less memory, more time",
+        kind="operation",
     )
 
     def __post_init__(self) -> None:

@@ -15,8 +15,9 @@ from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
 from hfrep.models.last_layer import feed_forward_entry
+from hfrep.models.probing import evaluating, short_texts
 
-PROBE_ROWS, PROBE_LENGTH, PROBE_POSITIONS = 2, 6, (1, 4, 4, 8)
+PROBE_ROWS, PROBE_LENGTH = 2, 6
 TOLERANCE = 1e-4  # of the largest logit
 
 
@@ -78,22 +79,22 @@ class SparseHead:
             outputs.last_hidden_state = _gathered(outputs.last_hidden_state, self._positions)
         return outputs
 
-    @torch.no_grad()
     def _early_is_the_same(self) -> bool:
         """Try on a short text whether the logits stay what they are; leaves `_early` set to that."""
-        model, training = self._model, self._model.training
-        words = torch.arange(PROBE_ROWS * PROBE_LENGTH, device=model.device).view(PROBE_ROWS, PROBE_LENGTH)
-        positions = torch.tensor(PROBE_POSITIONS, device=model.device)
-        found = []
-        model.eval()
-        try:
-            for self._early in (False, True):
-                found.append(self.logits(positions, input_ids=words % model.config.vocab_size))
-        except (RuntimeError, IndexError):  # other positions were asked for
-            found.append(torch.full_like(found[0], torch.nan))
-        finally:
-            model.train(training)
-        self._early = bool((found[0] - found[1]).abs().max() <= TOLERANCE * found[0].abs().max())
+        model = self._model
+        words = short_texts(model, PROBE_ROWS, PROBE_LENGTH)
+        # More positions than a row has, and not in their order.
+        positions = torch.arange(words.numel(), device=words.device).flip(0)
+        with evaluating(model):
+            expected = self.logits(positions, input_ids=words)
+            self._early = True
+            try:
+                found = self.logits(positions, input_ids=words)
+                self._early = found.shape == expected.shape and bool(
+                    (found - expected).abs().max() <= TOLERANCE * expected.abs().max()
+                )
+            except (RuntimeError, IndexError):  # other positions were asked for
+                self._early = False
         return self._early
 
 

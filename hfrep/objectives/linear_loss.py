@@ -98,6 +98,7 @@ def _chunked(
 ) -> tuple[Tensor, Tensor, Gradients]:
     """The sum, how many were right, and the gradients of the sum by hidden states, weight and bias."""
     number, vocabulary = len(hidden), len(weight)
+    assert len(labels) == number, f"{len(labels)} labels for {number} positions"
     exact = torch.promote_types(weight.dtype, torch.float32)
     size = min(chunk_positions(vocabulary, hidden.device.type), max(1, number))
     buffer = torch.empty(size, vocabulary, dtype=exact, device=hidden.device)

@@ -36,7 +36,7 @@ class WordLoss:
             inputs: keyword arguments of the class: ``input_ids`` int64 [b, L] and what goes with them.
 
         Returns:
-            scalars in float32 (float64 for a model in it).
+            scalars in float32; where logits are computed in chunks, in float64 for a model in it.
         """
         if self._linear is not None:
             hidden = self._sparse.call(self._linear.hidden, positions, **inputs).flatten(0, 1)

@@ -121,6 +121,7 @@ def start(settings: ProcessSettings, output_dir: str) -> Accelerator:
         )
     _refuse_missing_processes(accelerator, settings)
     _refuse_other_sharding(accelerator)
+    _refuse_wrapped_recomputation(accelerator)
     if accelerator.mixed_precision == "fp16" and accelerator.device.type == "cpu":  # accelerate would ignore it
         raise ConfigError(
             where="mixed precision", expected="no or bf16 on a CPU", found="fp16", do="give --mixed_precision bf16"
@@ -204,6 +205,18 @@ def _refuse_other_sharding(accelerator: Accelerator) -> None:
             expected="one process, data parallelism, or FSDP2",
             found="FSDP1" if kind == DistributedType.FSDP else kind.value,
             do="shard with recipes/configs/fsdp2.yaml (fsdp_version: 2)",
+        )
+
+
+def _refuse_wrapped_recomputation(accelerator: Accelerator) -> None:
+    """Accelerate wraps all layers to be computed again, also the last, of which some positions are chosen only once."""
+    plugin = accelerator.state.fsdp_plugin if accelerator.distributed_type == DistributedType.FSDP else None
+    if plugin is not None and plugin.activation_checkpointing:
+        raise ConfigError(
+            where="accelerate's configuration",
+            expected="fsdp_activation_checkpointing: false",
+            found="true",
+            do="give --gradient_checkpointing, which computes all layers but the last again",
         )
 
 

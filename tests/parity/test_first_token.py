@@ -17,12 +17,18 @@ FIRST = {
     "electra": SHAPE | {"embedding_size": 16},
     "deberta-v2": SHAPE,
     "mpnet": SHAPE,
+    "xlm-roberta": SHAPE,
+    "camembert": SHAPE,
+    "deberta": SHAPE,
     "distilbert": {"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 48},
 }
 OTHERS = {
     "modernbert": SHAPE | {"classifier_pooling": "mean", "pad_token_id": 0},
     "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 2, "pad_token_id": 0},
     "albert": SHAPE | {"embedding_size": 16},
+    "ibert": SHAPE,
+    "luke": SHAPE | {"entity_vocab_size": 8, "entity_emb_size": 8},
+    "bert": SHAPE | {"chunk_size_feed_forward": 2},
 }
 
 

@@ -19,6 +19,8 @@ OTHERS = {
     "distilbert": {"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 48},
     "mpnet": SHAPE,
     "esm": SHAPE | {"pad_token_id": 1, "mask_token_id": 4, "token_dropout": False},
+    "ibert": SHAPE,
+    "luke": SHAPE | {"entity_vocab_size": 8, "entity_emb_size": 8},
     "mobilebert": SHAPE | {"embedding_size": 16, "intra_bottleneck_size": 16, "true_hidden_size": 16},
 }
 
@@ -89,11 +91,11 @@ def test_sparse_loss_is_the_dense_one(name: str, documents: str, wordpiece: PreT
 
 @pytest.mark.parametrize("model_type", OTHERS)
 def test_sparse_loss_is_the_dense_one_in_other_architectures(model_type: str) -> None:
-    """The backbone's hook needs no table of classes: heads of other make work alike, with a bias outside the output
-    layer (esm) or without a call of it (mobilebert) too."""
+    """Heads of other make work alike: with a bias outside the output layer (esm), without a call of it (mobilebert),
+    behind a body that cuts rows to their length (luke) or gives tuples (ibert)."""
     torch.manual_seed(0)
     config = CONFIG_MAPPING[model_type](vocab_size=128, **OTHERS[model_type])
-    documents = "join" if model_type == "esm" else "isolate"  # esm takes no masks by pairs of tokens
+    documents = "join" if model_type in ("esm", "luke") else "isolate"  # these take no masks by pairs of tokens
     assert_sparse_is_dense(AutoModelForMaskedLM.from_config(config).eval(), documents)
 
 

@@ -107,6 +107,17 @@ def test_other_ways_to_shard_are_refused(monkeypatch, kind):
         start(LaunchSettings(), "unused")
 
 
+def test_recomputation_by_fsdp_is_refused(monkeypatch):
+    """The last layer is to be computed once; the flag that leaves it out is named."""
+    accelerator = Accelerator(cpu=True)
+    monkeypatch.setattr(type(accelerator), "distributed_type", DistributedType.FSDP)
+    monkeypatch.setattr(type(accelerator), "is_fsdp2", True)
+    plugin = type("Plugin", (), {"activation_checkpointing": True})()
+    monkeypatch.setitem(accelerator.state._shared_state, "fsdp_plugin", plugin)
+    with pytest.raises(ConfigError, match=r"expected fsdp_activation_checkpointing: false, found true; give --grad"):
+        start(LaunchSettings(), "unused")
+
+
 @pytest.mark.parametrize(("kind", "advice"), [("FSDP", "adamw."), ("NO", "bf16.")])
 def test_muon_is_refused_where_matrices_are_not_whole(monkeypatch, kind, advice):
     """Sharded parameters and gradient scalers go with AdamW; the sentence says so."""
