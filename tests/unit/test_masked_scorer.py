@@ -105,8 +105,9 @@ def test_each_different_answer_is_scored_once(scoring, wordpiece):
     repeated = [*questions, *questions[::-1], Question(5, questions[3].answers[::-1])]
     found = scorer(model, wordpiece, scoring, 200)(repeated)
     hook.remove()
+    tried = 2  # times that the head is tried on a short text first
     different = {answer for question in questions for answer in question.answers}
-    assert sum(rows) == (len(different) if scoring == "mask" else sum(one.end - one.first for one in different))
+    assert sum(rows[tried:]) == (len(different) if scoring == "mask" else sum(one.end - one.first for one in different))
     assert len(rows) > 1
     assert np.array_equal(found.nats[:6], found.nats[6:12][::-1])
     assert found.nats[12].tolist() == found.nats[3][::-1].tolist()
