@@ -182,7 +182,8 @@ class MaskedLMCollator:
         starts_segment = np.take_along_axis(first, word, axis=1)
         decides = starts_segment | (word_draw < enter) | (word_draw >= stay)
         inside = np.where(starts_segment, word_draw < rate, word_draw < enter)
-        decider = _latest(positions, decides)
+        # The first token of the word that decided last: all that hangs on it is one span.
+        decider = np.take_along_axis(word, _latest(positions, decides), axis=1)
         chosen = np.take_along_axis(inside, decider, axis=1)
         return _never_empty(chosen & eligible, eligible, word_draw), decider
 

@@ -135,6 +135,19 @@ def test_spans_have_geometric_lengths(wordpiece):
     assert (lengths == 1).mean() == pytest.approx(1 / MEAN_SPAN, rel=0.1)
 
 
+def test_a_span_is_replaced_as_one(wordpiece):
+    """Neighbours in a span are masked together or not at all, but where one span touches the next."""
+    rows = packed(wordpiece, 2000)
+    batch, chosen = collate(wordpiece, rows, "span")
+    masked = batch["input_ids"].numpy() == wordpiece.mask_token_id
+    neighbours = chosen[:, 1:] & chosen[:, :-1]
+    assert (masked[:, 1:] != masked[:, :-1])[neighbours].mean() < 0.05  # 0.32 if each had a fate of its own
+    batch, chosen = collate(wordpiece, rows, "word")  # of a word, each token has
+    masked = batch["input_ids"].numpy() == wordpiece.mask_token_id
+    neighbours = chosen[:, 1:] & chosen[:, :-1]
+    assert (masked[:, 1:] != masked[:, :-1])[neighbours].mean() == pytest.approx(0.32, abs=0.02)
+
+
 def test_masks_belong_to_the_row_and_the_pass(wordpiece):
     """A row's masks are the same in any batch, and others in another pass and under another seed (D5)."""
     rows = packed(wordpiece, 20)
