@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from comparison import OURS, Comparison, Side
+from comparison import Comparison, Side
 
 # Of the user's environment, what would give one side other threads than the other.
 THREAD_SETTINGS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "RAYON_NUM_THREADS")
@@ -120,9 +120,6 @@ def serve(make: Callable[[], Side], *, gpu: bool = False) -> None:
 
 
 def main(comparison: str, side: str) -> None:
-    if side.startswith(OURS):
-        import hfrep  # noqa: F401 (before torch: it says how OpenMP waits, which is read when torch comes)
-
     found = importlib.import_module("comparisons").COMPARISONS[comparison]
     if not found.launched:
         import torch
