@@ -21,6 +21,7 @@ from hfrep.data.order import Integers
 from hfrep.data.tokenizer import encode_documents
 
 KNOWN_CHARACTERS = 1 << 23  # of pieces that are kept, some 200 MB; beyond them, they are learnt anew
+JOINED = 500  # pieces that are tokenized in one
 CHECKED_CHARACTERS = 100_000  # of the first texts, which are tokenized both ways
 Cut = Callable[[str], list[str]]
 
@@ -77,9 +78,9 @@ class Encoder:
         self._checked = True
 
 
-def whole(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> Encoded:
-    """`texts` as the tokenizer encodes them by itself."""
-    encodings = encode_documents(tokenizer, texts)
+def whole(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], *, special: bool = False) -> Encoded:
+    """`texts` as the tokenizer encodes them by itself; `special`: special tokens that they spell out are such."""
+    encodings = encode_documents(tokenizer, texts, special=special)
     lengths = np.fromiter(map(len, encodings), np.int64, len(encodings))
     total = int(lengths.sum())
     ids = np.fromiter((token for encoding in encodings for token in encoding.ids), np.int64, total)
@@ -87,6 +88,57 @@ def whole(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> Encoded:
     starts = np.diff(words, prepend=-1) != 0
     starts[(np.cumsum(lengths) - lengths)[lengths > 0]] = True
     return Encoded(ids, starts, lengths)
+
+
+class Apart:
+    """Encodes short texts as `whole` does, many of them in one with a special token between, which is far less work.
+
+    A special token is found before any other rule is applied, and what stands on its two sides goes on by itself.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
+        self.tokenizer = tokenizer
+        added = tokenizer.backend_tokenizer.get_added_tokens_decoder()
+        self._special = re.compile("|".join(re.escape(token.content) for token in added.values()) or r"(?!)")
+        rules = _in_order(json.loads(tokenizer.backend_tokenizer.to_str())["pre_tokenizer"])
+        alike = all(rule.get("prepend_scheme") != "first" for rule in rules)  # at a text's start as behind the token
+        literal = alike and not any(token.normalized or token.single_word for token in added.values())
+        between = [number for number, token in added.items() if literal and not (token.lstrip or token.rstrip)]
+        self._between = (between[0], added[between[0]].content) if between else None
+
+    def __call__(self, texts: Sequence[str]) -> Encoded:
+        if self._between is None:
+            return whole(self.tokenizer, texts)
+        odd = [self._special.search(text) is not None for text in texts]
+        plain = [text for text, special in zip(texts, odd, strict=True) if not special]
+        spelling = [text for text, special in zip(texts, odd, strict=True) if special]
+        order = np.argsort(np.array(odd, bool), kind="stable")  # the plain ones first
+        return taken(_together(self._joined(plain), whole(self.tokenizer, spelling)), np.argsort(order))
+
+    def _joined(self, texts: Sequence[str]) -> Encoded:
+        assert self._between is not None
+        number, sign = self._between
+        groups = (texts[first : first + JOINED] for first in range(0, len(texts), JOINED))
+        joined = whole(self.tokenizer, ["".join(f"{text}{sign}" for text in group) for group in groups], special=True)
+        ends = np.flatnonzero(joined.ids == number)
+        if len(ends) != len(texts):
+            return whole(self.tokenizer, texts)
+        lengths, starts = np.diff(ends, prepend=-1) - 1, joined.word_starts
+        starts[(ends - lengths)[lengths > 0]] = True
+        inside = joined.ids != number
+        return Encoded(joined.ids[inside], starts[inside], lengths)
+
+
+def taken(encoded: Encoded, numbers: Integers) -> Encoded:
+    """The texts `numbers`, int64 [n], of those that were encoded."""
+    lengths = encoded.lengths[numbers]
+    moved = (np.cumsum(encoded.lengths) - encoded.lengths)[numbers] - (np.cumsum(lengths) - lengths)
+    places = np.arange(lengths.sum()) + np.repeat(moved, lengths)
+    return Encoded(encoded.ids[places], encoded.word_starts[places], lengths)
+
+
+def _together(one: Encoded, other: Encoded) -> Encoded:
+    return Encoded(*(np.concatenate(parts) for parts in zip(one, other, strict=True)))
 
 
 class _Pieces(dict[str, int]):
@@ -97,10 +149,10 @@ class _Pieces(dict[str, int]):
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
         super().__init__()
-        self.tokenizer, self.characters = tokenizer, 0
+        self.tokenizer, self._apart, self.characters = tokenizer, Apart(tokenizer), 0
         self._new: list[str] = []
         nothing = np.zeros(0, np.int64)
-        self._known, self._starts = Encoded(nothing, nothing.astype(bool), nothing), nothing
+        self._known = Encoded(nothing, nothing.astype(bool), nothing)
 
     def __missing__(self, piece: str) -> int:
         number = self[piece] = len(self)
@@ -113,17 +165,13 @@ class _Pieces(dict[str, int]):
         pieces = itertools.chain.from_iterable(cuts)
         numbers = np.fromiter(map(self.__getitem__, pieces), np.int64, int(counts.sum()))
         self._learn()
-        lengths = self._known.lengths[numbers]
-        ends = np.cumsum(lengths)
-        places = np.arange(lengths.sum()) + np.repeat(self._starts[numbers] - (ends - lengths), lengths)
-        text_ends = np.concatenate(([0], ends))[np.concatenate(([0], np.cumsum(counts)))]
-        return Encoded(self._known.ids[places], self._known.word_starts[places], np.diff(text_ends))
+        found = taken(self._known, numbers)
+        ends = np.concatenate(([0], np.cumsum(found.lengths)))[np.concatenate(([0], np.cumsum(counts)))]
+        return found._replace(lengths=np.diff(ends))
 
     def _learn(self) -> None:
         """Tokenize the pieces that were not known."""
-        new = whole(self.tokenizer, self._new)
-        self._known = Encoded(*(np.concatenate(parts) for parts in zip(self._known, new, strict=True)))
-        self._starts = np.cumsum(self._known.lengths) - self._known.lengths
+        self._known = _together(self._known, self._apart(self._new))
         self.characters += sum(len(piece) for piece in self._new)
         self._new = []
 

@@ -109,11 +109,16 @@ def train_tokenizer(documents: Documents, settings: TokenizerSettings) -> PreTra
     )
 
 
-def encode_documents(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> list[Encoding]:
-    """Encode without special tokens, truncation or padding; special tokens that the text spells out stay text."""
+def encode_documents(
+    tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], *, special: bool = False
+) -> list[Encoding]:
+    """Encode without special tokens, truncation or padding.
+
+    Special tokens that the text spells out stay text, or with `special` are such.
+    """
     backend = tokenizer.backend_tokenizer
     before = backend.encode_special_tokens
-    backend.encode_special_tokens = True
+    backend.encode_special_tokens = not special
     backend.no_truncation()
     backend.no_padding()
     try:

@@ -42,9 +42,9 @@ def changed(tokenizer: PreTrainedTokenizerFast, **parts: object) -> PreTrainedTo
     return PreTrainedTokenizerFast(tokenizer_object=backend)
 
 
-def odd_texts(number: int) -> list[str]:
+def odd_texts(number: int, signs: list[str] = SIGNS) -> list[str]:
     draw = random.Random(0)
-    return ["".join(draw.choices(SIGNS, k=draw.randint(0, 12))) for _ in range(number)]
+    return ["".join(draw.choices(signs, k=draw.randint(0, 12))) for _ in range(number)]
 
 
 def assert_same(one: encoding.Encoded, other: encoding.Encoded) -> None:
@@ -59,6 +59,20 @@ def test_pieces_give_the_tokens_of_the_whole(tokenizer):
     encode._checked = True  # so that nothing goes back to whole texts
     assert_same(encode(texts), whole(tokenizer, texts))
     assert_same(encode(texts[::-1]), whole(tokenizer, texts[::-1]))
+
+
+def test_short_texts_are_encoded_apart(tokenizer, monkeypatch):
+    """Many in one text, with a special token between, or one by one where they spell a special token out."""
+    spelling = [sign for sign in SIGNS if "MASK" in sign or "mask" in sign or sign == "<s>"]
+    plain = odd_texts(3_000, [sign for sign in SIGNS if sign not in spelling])
+    apart, calls = encoding.Apart(tokenizer), []
+    monkeypatch.setattr(
+        encoding, "whole", lambda *texts, **settings: calls.append(len(texts[1])) or whole(*texts, **settings)
+    )
+    assert_same(apart(plain), whole(tokenizer, plain))
+    assert max(calls) == 3_000 / encoding.JOINED
+    texts = odd_texts(3_000)
+    assert_same(apart(texts), whole(tokenizer, texts))
 
 
 @pytest.mark.parametrize(
@@ -135,16 +149,16 @@ def test_memory_is_bounded(tokenizer, monkeypatch):
             assert all(piece.rstrip().endswith(str(number)) or not piece.strip() for piece in encode._pieces)
 
 
-def test_each_piece_is_tokenized_once(bpe, monkeypatch):
+def test_each_piece_is_tokenized_once(bpe):
     asked: list[str] = []
 
-    def counted(tokenizer, texts):
+    def counted(texts):
         asked.extend(texts)
-        return whole(tokenizer, texts)
+        return whole(bpe, texts)
 
     encode = Encoder(bpe)
     encode._checked = True
-    monkeypatch.setattr(encoding, "whole", counted)
+    encode._pieces._apart = counted
     for _ in range(3):
         encode(["the old house", "the new house and the old boat"])
     assert sorted(asked) == sorted(["the", " old", " house", " new", " and", " the", " boat"])
