@@ -20,6 +20,7 @@ from hfrep.adaptation.adapters import AdapterSettings
 from hfrep.adaptation.base import FeatureSettings, Problem
 from hfrep.data.examples import encode
 from hfrep.data.tokenizer import load_tokenizer
+from hfrep.errors import told_in_one_sentence
 from hfrep.tasks.reading import TaskSettings, open_task
 from hfrep.training.launch import quiet_libraries, usable_cores
 
@@ -91,4 +92,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with told_in_one_sentence():
+        main()

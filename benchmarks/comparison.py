@@ -4,6 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 OURS, LIMIT = "hfrep", "limit"  # names of sides: what stands against the others, and the machine's own limit
 
 
@@ -27,6 +30,15 @@ class Side(Protocol):
     def turn(self, amount: int) -> Turn:
         """Do `amount` of work: steps, rounds or examples, as the comparison has it."""
         ...
+
+
+# How far answers of two sides that score texts may be apart.
+LIKELIHOOD_TOLERANCES = {"mean": 1e-4, "mean square": 0.1, "accuracy": 0.0}
+
+
+def likelihood_answers(nats: NDArray[np.float64], accuracy: float) -> dict[str, float]:
+    """What is compared of log-likelihoods, of any shape, and of what is made of them."""
+    return {"mean": float(nats.mean()), "mean square": float((nats**2).mean()), "accuracy": accuracy}
 
 
 @dataclass(frozen=True)

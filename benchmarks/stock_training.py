@@ -41,6 +41,7 @@ from hfrep.data.corpus import CorpusSettings
 from hfrep.data.decoder_tokenizer import decoder_tokenizer
 from hfrep.data.text import Text, pack_text
 from hfrep.data.tokenizer import load_tokenizer
+from hfrep.errors import told_in_one_sentence
 from hfrep.models.isolation import Documents
 from hfrep.models.presets import CausalModelSettings, MaskedModelSettings, build_model, set_dropout
 from hfrep.objectives.base import Objective
@@ -240,4 +241,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with told_in_one_sentence():
+        main()

@@ -28,6 +28,7 @@ from accelerate import Accelerator
 from stock_training import OURS, STOCK, Setting, Stock, speeds
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
+from hfrep.errors import told_in_one_sentence
 from hfrep.evaluation.language_modeling import (
     ValidationSettings,
     language_modeling_metrics,
@@ -177,4 +178,5 @@ def our_minutes(
 
 
 if __name__ == "__main__":
-    main()
+    with told_in_one_sentence():
+        main()

@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 import torch
-from comparison import OURS, Amount, Comparison, Goal, Turn
+from comparison import LIKELIHOOD_TOLERANCES, OURS, Amount, Comparison, Goal, Turn, likelihood_answers
 from language_models import FIRST_WORD, VOCABULARY
 
 from comparisons.masked_training import make_objective, make_tokenizer
@@ -45,7 +45,7 @@ class PairsSide:
         nats = self.nats(texts)
         accuracy = judge(pairs, nats[:amount], nats[amount:]).overall.accuracy
         seconds = time.perf_counter() - began
-        self.answers = {"mean": float(nats.mean()), "mean square": float((nats**2).mean()), "accuracy": accuracy}
+        self.answers = likelihood_answers(nats, accuracy)
         return Turn(amount, seconds)
 
     def nats(self, texts: list[str]) -> np.ndarray:
@@ -83,5 +83,5 @@ MINIMAL_PAIRS = Comparison(
     goals={"masked copies": Goal(3.0)},
     full=Amount(turn=300, rounds=3, warm_up=20),
     quick=Amount(turn=40, rounds=2, warm_up=10),
-    tolerances={"mean": 1e-4, "mean square": 0.1, "accuracy": 0.0},
+    tolerances=LIKELIHOOD_TOLERANCES,
 )

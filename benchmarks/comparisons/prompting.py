@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import Accelerator
-from comparison import OURS, Amount, Comparison, Goal, Turn
+from comparison import LIKELIHOOD_TOLERANCES, OURS, Amount, Comparison, Goal, Turn, likelihood_answers
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 from hfrep.data.decoder_tokenizer import decoder_tokenizer
@@ -46,11 +46,6 @@ def make_items(number: int) -> PromptData:
     return open_items(open_prompt(TASK), ItemSettings(task=[TASK], max_items=number))
 
 
-def found(nats: np.ndarray, accuracy: float) -> dict[str, float]:
-    """What is compared of log-likelihoods [items, choices]."""
-    return {"mean": float(nats.mean()), "mean square": float((nats**2).mean()), "accuracy": accuracy}
-
-
 class OurPrompting:
     """A turn asks a number of items."""
 
@@ -74,7 +69,7 @@ class OurPrompting:
         outcome = study.ask(SHOTS)
         accuracy = outcome.scores(study.methods[0]).mean
         seconds = time.perf_counter() - began
-        self.answers = found(outcome.runs[0].answers.nats, accuracy)
+        self.answers = likelihood_answers(outcome.runs[0].answers.nats, accuracy)
         return Turn(amount, seconds)
 
 
@@ -113,7 +108,7 @@ class LmEval:
             seconds = time.perf_counter() - began
         samples = sorted(results["samples"][data.prompt.name], key=lambda sample: sample["doc_id"])
         nats = np.array([[float(one[0][0]) for one in sample["resps"]] for sample in samples])
-        self.answers = found(nats, results["results"][data.prompt.name]["acc,none"])
+        self.answers = likelihood_answers(nats, results["results"][data.prompt.name]["acc,none"])
         return Turn(amount, seconds)
 
 
@@ -125,5 +120,5 @@ PROMPTING = Comparison(
     goals={"lm-eval": Goal(6.0)},
     full=Amount(turn=200, rounds=2, warm_up=8),
     quick=Amount(turn=24, rounds=1, warm_up=8),
-    tolerances={"mean": 1e-4, "mean square": 0.1, "accuracy": 0.0},
+    tolerances=LIKELIHOOD_TOLERANCES,
 )

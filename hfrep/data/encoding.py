@@ -149,7 +149,7 @@ class _Pieces(dict[str, int]):
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
         super().__init__()
-        self.tokenizer, self._apart, self.characters = tokenizer, Apart(tokenizer), 0
+        self._apart, self.characters = Apart(tokenizer), 0
         self._new: list[str] = []
         nothing = np.zeros(0, np.int64)
         self._known = Encoded(nothing, nothing.astype(bool), nothing)
