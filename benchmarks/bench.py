@@ -79,10 +79,7 @@ def measure(comparison: Comparison, amount: Amount) -> dict[str, Any]:
         "began": began.isoformat(timespec="seconds"),
         "minutes": round((datetime.now(UTC) - began).total_seconds() / 60, 1),
         "sides": {name: _side(made) for name, made in turns.items()},
-        "ratios": {
-            other: _ratio(turns[OURS], turns[other]) | {"goal": goal.speed, "memory_goal": goal.memory}
-            for other, goal in comparison.goals.items()
-        },
+        "ratios": [vars(goal) | _ratio(turns[goal.mine], turns[goal.against]) for goal in comparison.goals],
         "share_of_limit": _shares(comparison, turns),
     }
 
@@ -121,7 +118,7 @@ def _ratio(mine: Sequence[Answer], theirs: Sequence[Answer]) -> dict[str, Any]:
         "median": statistics.median(ratios),
         "lowest": min(ratios),
         "highest": max(ratios),
-        "memory": mine[-1].peak / theirs[-1].peak if mine[-1].peak and theirs[-1].peak else None,
+        "peak_memory": mine[-1].peak / theirs[-1].peak if mine[-1].peak and theirs[-1].peak else None,
     }
 
 

@@ -1,13 +1,14 @@
 """What a row of the benchmark is made of: a comparison of sides that do the same work, each in a process of its own."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-OURS, LIMIT = "hfrep", "limit"  # names of sides: what stands against the others, and the machine's own limit
+# Names of sides: what stands against the others, the same with the other side's optimizer, and the machine's own limit.
+OURS, SAME_OPTIMIZER, LIMIT = "hfrep", "hfrep, AdamW", "limit"
 
 
 class Turn(NamedTuple):
@@ -58,10 +59,12 @@ class Amount:
 
 @dataclass(frozen=True)
 class Goal:
-    """What is wanted against one other side: so many times its speed, at most such a share of its peak memory."""
+    """What is wanted: so many times the speed of the side `against`, at most such a share of its peak memory."""
 
+    against: str
     speed: float
     memory: float | None = None
+    mine: str = OURS
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ class Comparison:
         unit: that speeds are told in, a second.
         sides: what makes each side; `OURS` is among them, and where the limit is measured `LIMIT`, whose units are
             floating-point operations.
-        goals: by the name of the other side, in the order of the table.
+        goals: what is wanted, in the order of the table.
         full, quick: how much is done.
         tolerances: by the name of an answer, how far sides may be apart (absolute).
         operations: useful floating-point operations of a unit; None where no limit is measured.
@@ -88,7 +91,7 @@ class Comparison:
     what: str
     unit: str
     sides: Mapping[str, Callable[[], Side]]
-    goals: Mapping[str, Goal]
+    goals: Sequence[Goal]
     full: Amount
     quick: Amount
     tolerances: Mapping[str, float]

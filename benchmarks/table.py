@@ -19,22 +19,26 @@ def lines(name: str, row: Mapping[str, Any]) -> Iterator[str]:
         speed = f"{made['median']:12,.4g}" if made["median"] < 100 else f"{made['median']:12,.0f}"
         memory = f"   peak {made['peak_bytes'] / 1e6:7,.0f} MB" if made["peak_bytes"] else ""
         yield f"  {side:<26} {speed} {row['unit']}/s{memory}{share}"
-    for other, ratio in row["ratios"].items():
-        yield f"  {_verdict(other, ratio)}"
+    for ratio in row["ratios"]:
+        yield f"  {_verdict(ratio)}"
     if shares and shares["goal"]:
         reached = shares["median"][OURS]
         yield f"  share of the limit {reached:.0%}, goal {shares['goal']:.0%}: {_met(reached >= shares['goal'])}"
 
 
-def _verdict(other: str, ratio: Mapping[str, Any]) -> str:
+def _verdict(ratio: Mapping[str, Any]) -> str:
     said = (
-        f"against {other}: {ratio['median']:.2f} ×{_range(ratio)}, goal {ratio['goal']:g} ×: "
-        f"{_met(ratio['median'] >= ratio['goal'])}"
+        f"{_sides(ratio)}: {ratio['median']:.2f} ×{_range(ratio)}, goal {ratio['speed']:g} ×: "
+        f"{_met(ratio['median'] >= ratio['speed'])}"
     )
-    if ratio["memory_goal"] and ratio["memory"]:
-        memory = f"memory {ratio['memory']:.2f} ×, goal at most {ratio['memory_goal']:g} ×"
-        said += f"; {memory}: {_met(ratio['memory'] <= ratio['memory_goal'])}"
+    if ratio["memory"] and ratio["peak_memory"]:
+        memory = f"memory {ratio['peak_memory']:.2f} ×, goal at most {ratio['memory']:g} ×"
+        said += f"; {memory}: {_met(ratio['peak_memory'] <= ratio['memory'])}"
     return said
+
+
+def _sides(ratio: Mapping[str, Any]) -> str:
+    return f"{ratio['mine']} against {ratio['against']}"
 
 
 def _range(ratio: Mapping[str, Any]) -> str:
@@ -47,16 +51,16 @@ def _met(yes: bool) -> str:
 
 def markdown(rows: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """The table of a README."""
-    yield "| what | against | speed (lowest … highest round) | peak memory | of the limit | wanted |"
+    yield "| what | which sides | speed (lowest … highest round) | peak memory | of the limit | wanted |"
     yield "| --- | --- | --- | --- | --- | --- |"
     for row in rows.values():
         shares = row["share_of_limit"]
-        share = f"{shares['median'][OURS]:.0%}" if shares else ""
-        for other, ratio in row["ratios"].items():
-            memory = f"{ratio['memory']:.2f} ×" if ratio["memory_goal"] and ratio["memory"] else ""
-            goal = f"{ratio['goal']:g} ×" + (f", {ratio['memory_goal']:g} ×" if ratio["memory_goal"] else "")
+        for ratio in row["ratios"]:
+            share = f"{shares['median'][ratio['mine']]:.0%}" if shares else ""
+            memory = f"{ratio['peak_memory']:.2f} ×" if ratio["memory"] and ratio["peak_memory"] else ""
+            goal = f"{ratio['speed']:g} ×" + (f", {ratio['memory']:g} ×" if ratio["memory"] else "")
             speed = f"{ratio['median']:.2f} ×{_range(ratio)}"
-            yield f"| {row['what']} | {other} | {speed} | {memory} | {share} | {goal} |"
+            yield f"| {row['what']} | {_sides(ratio)} | {speed} | {memory} | {share} | {goal} |"
 
 
 def draw(rows: Mapping[str, Mapping[str, Any]], file: Path, machine: str) -> None:
@@ -66,14 +70,12 @@ def draw(rows: Mapping[str, Mapping[str, Any]], file: Path, machine: str) -> Non
     mpl.use("Agg")
     from matplotlib import pyplot
 
-    bars = [
-        (f"{row['what']}\nagainst {other}", ratio) for row in rows.values() for other, ratio in row["ratios"].items()
-    ]
+    bars = [(f"{row['what']}\n{_sides(ratio)}", ratio) for row in rows.values() for ratio in row["ratios"]]
     figure, axes = pyplot.subplots(figsize=(9, 0.6 * len(bars) + 1.2), layout="constrained")
     for place, (_, ratio) in enumerate(reversed(bars)):
-        axes.barh(place, ratio["median"], color="tab:blue" if ratio["median"] >= ratio["goal"] else "tab:orange")
+        axes.barh(place, ratio["median"], color="tab:blue" if ratio["median"] >= ratio["speed"] else "tab:orange")
         axes.plot([ratio["lowest"], ratio["highest"]], [place, place], color="black", linewidth=1)
-        axes.plot([ratio["goal"]] * 2, [place - 0.4, place + 0.4], color="tab:red", linewidth=2)
+        axes.plot([ratio["speed"]] * 2, [place - 0.4, place + 0.4], color="tab:red", linewidth=2)
         axes.text(ratio["median"], place + 0.22, f" {ratio['median']:.1f} ×", va="center", fontsize=8)
     axes.set_yticks(range(len(bars)), [label for label, _ in reversed(bars)], fontsize=7)
     axes.set_xscale("log")

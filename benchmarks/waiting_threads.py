@@ -16,7 +16,7 @@ import time
 
 SETTINGS = {
     "GNU's default": {"GOMP_SPINCOUNT": "300000"},
-    "1,000, as hfrep sets it": {"GOMP_SPINCOUNT": "1000"},
+    "1,000": {"GOMP_SPINCOUNT": "1000"},
     "not at all": {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"},
 }
 ROWS, LENGTHS, WARM_UP = 16, (20, 60), 3

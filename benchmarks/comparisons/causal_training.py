@@ -3,7 +3,7 @@
 import functools
 
 import torch
-from comparison import LIMIT, OURS, Amount, Comparison, Goal
+from comparison import LIMIT, OURS, SAME_OPTIMIZER, Amount, Comparison, Goal
 from language_models import CHECKED_ROWS, VOCABULARY, LoopSide, RandomRows, TrainerSide, dense, micro_batches
 from limit import LimitSide, Work, training_work
 from tokenizers import Tokenizer, models
@@ -63,12 +63,17 @@ CAUSAL_TRAINING = Comparison(
     unit="tokens",
     sides={
         OURS: lambda: ours("muon"),
-        "hfrep, AdamW": lambda: ours("adamw"),
+        SAME_OPTIMIZER: lambda: ours("adamw"),
         "Trainer": lambda: stock(dropout=True),
         "Trainer, dropout 0": lambda: stock(dropout=False),
         LIMIT: lambda: LimitSide(work().products),
     },
-    goals={"Trainer": Goal(2.0, memory=0.5), "Trainer, dropout 0": Goal(1.5, memory=0.5)},
+    goals=[
+        Goal("Trainer", 2.0, memory=0.5),
+        Goal("Trainer", 2.0, memory=0.5, mine=SAME_OPTIMIZER),
+        Goal("Trainer, dropout 0", 1.5, memory=0.5),
+        Goal("Trainer, dropout 0", 1.5, memory=0.5, mine=SAME_OPTIMIZER),
+    ],
     full=Amount(turn=5, rounds=5, warm_up=2),
     quick=Amount(turn=2, rounds=2, warm_up=1),
     tolerances={"loss": 1e-4, "gradient norm": 1e-3},

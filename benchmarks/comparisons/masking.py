@@ -62,7 +62,7 @@ MASKING = Comparison(
     what=f"masking {ROWS} × {LENGTH} tokens",
     unit="tokens",
     sides={name: functools.partial(MaskingSide, name) for name in (OURS, PEER)},
-    goals={PEER: Goal(5.0)},
+    goals=[Goal(PEER, 5.0)],
     full=Amount(turn=200, rounds=5, warm_up=20),
     quick=Amount(turn=50, rounds=3, warm_up=5),
     tolerances={"chosen": 0.01, "masked": 0.02, "kept": 0.02},

@@ -80,7 +80,7 @@ MINIMAL_PAIRS = Comparison(
     what="minimal pairs in the lengths of BLiMP, bert-mini",
     unit="pairs",
     sides={OURS: PairsSide, "masked copies": Copies},
-    goals={"masked copies": Goal(3.0)},
+    goals=[Goal("masked copies", 3.0)],
     full=Amount(turn=300, rounds=3, warm_up=20),
     quick=Amount(turn=40, rounds=2, warm_up=10),
     tolerances=LIKELIHOOD_TOLERANCES,

@@ -94,7 +94,7 @@ PACKING = Comparison(
         "datasets.map": functools.partial(PackingSide, stock),
         "encode_batch alone": functools.partial(PackingSide, encode_alone),
     },
-    goals={"datasets.map": Goal(4.0), "encode_batch alone": Goal(1.0)},
+    goals=[Goal("datasets.map", 4.0), Goal("encode_batch alone", 1.0)],
     full=Amount(turn=16, rounds=3, warm_up=1),
     quick=Amount(turn=3, rounds=2, warm_up=1),
     tolerances={"tokens": 0.0},

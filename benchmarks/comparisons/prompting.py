@@ -117,7 +117,7 @@ PROMPTING = Comparison(
     what=f"prompts, GPT-2 of 17M, {SHOTS} fixed demonstrations",
     unit="items",
     sides={OURS: OurPrompting, "lm-eval": LmEval},
-    goals={"lm-eval": Goal(6.0)},
+    goals=[Goal("lm-eval", 6.0)],
     full=Amount(turn=200, rounds=2, warm_up=8),
     quick=Amount(turn=24, rounds=1, warm_up=8),
     tolerances=LIKELIHOOD_TOLERANCES,

@@ -89,7 +89,7 @@ START_UP = Comparison(
     what="start of the process to the first step, text prepared before",
     unit="starts",
     sides={OURS: lambda: StartUpSide(ours), "example script": lambda: StartUpSide(stock)},
-    goals={"example script": Goal(1.0)},
+    goals=[Goal("example script", 1.0)],
     full=Amount(turn=1, rounds=5),
     quick=Amount(turn=1, rounds=1),
     tolerances={},

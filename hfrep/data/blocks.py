@@ -270,13 +270,14 @@ class _Packer:
         # Content is laid in order, so each piece moves as a whole: by where it goes less where it comes from.
         moves = starts + 1 - (np.cumsum(sizes) - sizes)
         target = np.arange(len(ids)) + np.repeat(moves, sizes)
-        tokens.flat[target] = ids
-        marks.flat[target] = np.where(word_starts, WORD_START, 0)
-        marks.flat[starts + 1] |= WORD_START  # a word that a row's end cut in two is two words
-        tokens.flat[starts] = self.frame.begin
+        flat_tokens, flat_marks = tokens.reshape(-1), marks.reshape(-1)  # views; `.flat` is slow to assign to
+        flat_tokens[target] = ids
+        flat_marks[target] = np.where(word_starts, WORD_START, 0)
+        flat_marks[starts + 1] |= WORD_START  # a word that a row's end cut in two is two words
+        flat_tokens[starts] = self.frame.begin
         if self.frame.end is not None:
-            tokens.flat[starts + sizes + 1] = self.frame.end
-        marks.flat[starts] = SEGMENT_START
+            flat_tokens[starts + sizes + 1] = self.frame.end
+        flat_marks[starts] = SEGMENT_START
         self.content += len(ids)
         self.framing += self.frame.segment_tokens * len(pieces)
         self.document_lengths.append(np.minimum(lengths, SHORT_DOCUMENT * 16).astype(np.uint16))

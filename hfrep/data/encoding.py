@@ -1,16 +1,18 @@
-"""Texts → tokens, each different stretch between two blanks tokenized once.
+"""Texts → tokens, each different word tokenized once.
 
 A text of a million words holds some tens of thousands of different ones, and a tokenizer finds the tokens of each anew
 wherever it stands, on as many cores as there are; one thread that looks them up is faster than a few cores. Where its
-rules let no token reach over a blank, a text can be cut there, and what stands between two cuts looked up. What comes
-out is what the tokenizer gives for the whole text: which rules those are stands in tables, and a tokenizer with any
-other is asked for whole texts, as is one that, against the tables, gives other tokens for the first texts.
+rules let no token reach over a blank, a text can be cut there, and what stands between two cuts looked up. What is
+not found is cut once more where the rules part words from punctuation: "end", "end." and "(end" hold one word. What
+comes out is what the tokenizer gives for the whole text: which rules those are stands in tables, and a tokenizer with
+any other is asked for whole texts, as is one that, against the tables, gives other tokens for the first texts.
 """
 
 import itertools
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+import string
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,10 +25,11 @@ from hfrep.data.tokenizer import encode_documents
 KNOWN_CHARACTERS = 1 << 23  # of pieces that are kept, some 200 MB; beyond them, they are learnt anew
 JOINED = 500  # pieces that are tokenized in one
 CHECKED_CHARACTERS = 100_000  # of the first texts, which are tokenized both ways
-Cut = Callable[[str], list[str]]
+Cut = Callable[[Sequence[str]], tuple[Iterable[str], Integers]]  # all pieces, and how many of them each text has
 
 # Normalizers that change a character by itself or with marks behind it, and never across a blank.
 LOCAL_NORMALIZERS = {"BertNormalizer", "Lowercase", "StripAccents", "NFC", "NFD", "NFKC", "NFKD"}
+COMPOSING = {"NFC", "NFKC"}  # a sign and a mark behind it become one character
 # Those that leave no piece empty and put no blank at its end, where a run of blanks would reach over the cut.
 KEEPING_ENDS = {"Lowercase", "NFC", "NFD", "NFKC", "NFKD"}
 # Pre-tokenizers that drop blanks, so that words on both sides of one never meet.
@@ -54,27 +57,23 @@ class Encoder:
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
         self.tokenizer = tokenizer
-        self._cut = cutter(tokenizer)
-        self._pieces = _Pieces(tokenizer)
+        self._pieces = _Pieces.of(tokenizer)
         self._checked = False
 
     def __call__(self, texts: Sequence[str]) -> Encoded:
-        if self._cut is not None and not self._checked:
-            self._check(texts)
-        if self._cut is None:
-            return whole(self.tokenizer, texts)
-        if self._pieces.characters > KNOWN_CHARACTERS:
-            self._pieces = _Pieces(self.tokenizer)
-        return self._pieces.encode(texts, self._cut)
+        if self._pieces is not None and not self._checked:
+            self._check(self._pieces, texts)
+        if self._pieces is not None and self._pieces.characters > KNOWN_CHARACTERS:
+            self._pieces = _Pieces.of(self.tokenizer)
+        return whole(self.tokenizer, texts) if self._pieces is None else self._pieces.encode(texts)
 
-    def _check(self, texts: Sequence[str]) -> None:
-        """Go on without cuts where the first texts come out differently with them."""
-        assert self._cut is not None
+    def _check(self, pieces: "_Pieces", texts: Sequence[str]) -> None:
+        """Go on without pieces where the first texts come out differently with them."""
         ends = np.cumsum([len(text) for text in texts])
         first = texts[: int(np.searchsorted(ends, CHECKED_CHARACTERS)) + 1]
-        both = zip(whole(self.tokenizer, first), self._pieces.encode(first, self._cut), strict=True)
+        both = zip(whole(self.tokenizer, first), pieces.encode(first), strict=True)
         if not all(np.array_equal(one, other) for one, other in both):
-            self._cut = None
+            self._pieces = None
         self._checked = True
 
 
@@ -145,24 +144,35 @@ class _Pieces(dict[str, int]):
     """Pieces of text that were tokenized, numbered as they came, and the tokens of each.
 
     Looked up, a piece that is not there takes the next number (`__missing__`) and waits to be tokenized with others.
+
+    Args:
+        cut: texts into pieces.
+        tokenize: what is asked for the tokens of new pieces.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
+    def __init__(self, cut: Cut, tokenize: Callable[[Sequence[str]], Encoded]) -> None:
         super().__init__()
-        self._apart, self.characters = Apart(tokenizer), 0
+        self._cut, self._tokenize, self.characters = cut, tokenize, 0
         self._new: list[str] = []
         nothing = np.zeros(0, np.int64)
         self._known = Encoded(nothing, nothing.astype(bool), nothing)
+
+    @classmethod
+    def of(cls, tokenizer: PreTrainedTokenizerFast) -> "_Pieces | None":
+        """Pieces for texts; None where the tokenizer's rules let no cut be made."""
+        pieces, tokenize = None, Apart(tokenizer).__call__
+        for cut in reversed(cuts(tokenizer)):
+            pieces = cls(cut, tokenize)
+            tokenize = pieces.encode
+        return pieces
 
     def __missing__(self, piece: str) -> int:
         number = self[piece] = len(self)
         self._new.append(piece)
         return number
 
-    def encode(self, texts: Sequence[str], cut: Cut) -> Encoded:
-        cuts = [cut(text) for text in texts]
-        counts = np.fromiter(map(len, cuts), np.int64, len(cuts))
-        pieces = itertools.chain.from_iterable(cuts)
+    def encode(self, texts: Sequence[str]) -> Encoded:
+        pieces, counts = self._cut(texts)
         numbers = np.fromiter(map(self.__getitem__, pieces), np.int64, int(counts.sum()))
         self._learn()
         found = taken(self._known, numbers)
@@ -171,36 +181,49 @@ class _Pieces(dict[str, int]):
 
     def _learn(self) -> None:
         """Tokenize the pieces that were not known."""
-        self._known = _together(self._known, self._apart(self._new))
+        self._known = _together(self._known, self._tokenize(self._new))
         self.characters += sum(len(piece) for piece in self._new)
         self._new = []
 
 
-def cutter(tokenizer: PreTrainedTokenizerFast) -> Cut | None:
-    """What cuts a text into pieces whose tokens, one after the other, are those of the text; None where none is known.
+def cuts(tokenizer: PreTrainedTokenizerFast) -> Sequence[Cut]:
+    """What cuts a text into pieces whose tokens, one after the other, are those of the text; what cuts these further …
 
-    Cuts are at blanks that words are dropped between, or before a blank that goes with the word behind it.
+    The first cuts are at blanks that words are dropped between, or before a blank that goes with the word behind it.
     """
     parts: dict[str, Any] = json.loads(tokenizer.backend_tokenizer.to_str())
     ordinary = [token for token in parts["added_tokens"] if not token["special"]]  # found in a text before any word is
     normalizers = {part["type"] for part in _in_order(parts["normalizer"])}
     if ordinary or parts["model"].get("dropout") or not normalizers <= LOCAL_NORMALIZERS:
-        return None
+        return []
     if not (order := _in_order(parts["pre_tokenizer"])):
-        return None
+        return []
     first, *others = order
     if not all(one["type"] in CUTTING_FURTHER for one in others):
-        return None
+        return []
     if first["type"] in DROPPING:
-        return _at_blanks
+        isolated = first["type"] == "BertPreTokenizer" and not normalizers & COMPOSING
+        return [_at_blanks, _at_punctuation] if isolated else [_at_blanks]
     by_bytes = first["type"] == "ByteLevel" and first["use_regex"] and normalizers <= KEEPING_ENDS
     by_blanks = first["type"] == "Metaspace" and first["split"]
-    return _before_blanks if by_bytes or by_blanks else None
+    return [_before_blanks] if by_bytes or by_blanks else []
 
 
-def _at_blanks(text: str) -> list[str]:
+def _at_blanks(texts: Sequence[str]) -> tuple[Iterable[str], Integers]:
     # Only what all of the pre-tokenizers take for blanks: Python has more of them.
-    return text.replace("\n", " ").split(" ")
+    return _one_after_another([text.replace("\n", " ").split(" ") for text in texts])
+
+
+# Signs that stay what they are by any normalizer that does not compose, and that are words of their own.
+_SIGN_OR_WORD = re.compile("[ {0}]|[^ {0}]+".format(re.escape(string.punctuation)))
+
+
+def _at_punctuation(texts: Sequence[str]) -> tuple[Iterable[str], Integers]:
+    """Of texts without a blank. All are cut as one, since many short lists cost more than what is in them; the blank
+    behind each is a piece too, which has no tokens."""
+    pieces = _SIGN_OR_WORD.findall("".join(f"{text} " for text in texts))
+    ends = np.flatnonzero(np.fromiter(map(" ".__eq__, pieces), bool, len(pieces)))
+    return pieces, np.diff(ends, prepend=-1)
 
 
 # A piece ends where a single blank stands between two characters that are none: runs of blanks are words of their own
@@ -208,10 +231,12 @@ def _at_blanks(text: str) -> list[str]:
 _PIECE = re.compile(r"(?: (?=\S))?\S*+(?:(?! \S)\s++\S*+)*+")  # possessive: no way back is kept in memory
 
 
-def _before_blanks(text: str) -> list[str]:
-    pieces: list[str] = _PIECE.findall(text)
-    pieces.pop()  # the empty match at the end of any text
-    return pieces
+def _before_blanks(texts: Sequence[str]) -> tuple[Iterable[str], Integers]:
+    return _one_after_another([_PIECE.findall(text)[:-1] for text in texts])  # no text ends without an empty match
+
+
+def _one_after_another(pieces: Sequence[Sequence[str]]) -> tuple[Iterable[str], Integers]:
+    return itertools.chain.from_iterable(pieces), np.fromiter(map(len, pieces), np.int64, len(pieces))
 
 
 def _in_order(part: Mapping[str, Any] | None) -> Sequence[Mapping[str, Any]]:

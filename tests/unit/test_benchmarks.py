@@ -26,7 +26,9 @@ def test_each_comparison_is_whole(bench):
     for name, comparison in bench.COMPARISONS.items():
         assert comparison.name == name
         assert bench.OURS in comparison.sides
-        assert set(comparison.goals) <= set(comparison.sides) - {bench.OURS, bench.LIMIT}
+        for goal in comparison.goals:
+            assert {goal.mine, goal.against} <= set(comparison.sides) - {bench.LIMIT}
+            assert goal.against != bench.OURS
         assert (bench.LIMIT in comparison.sides) == (comparison.operations is not None)
         assert comparison.tolerances or name == "start_up"
         assert comparison.quick.turn * comparison.quick.rounds <= comparison.full.turn * comparison.full.rounds
@@ -53,11 +55,10 @@ def test_sides_take_turns(bench):
     assert set(row["sides"]) == set(comparison.sides)
     assert all(len(side["speeds"]) == 2 for side in row["sides"].values())
     assert row["sides"]["hfrep"]["answers"]["chosen"] == pytest.approx(0.15, abs=0.01)
-    (peer,) = comparison.goals
-    ratio = row["ratios"][peer]
+    (goal,), (ratio,) = comparison.goals, row["ratios"]
     assert ratio["lowest"] <= ratio["median"] <= ratio["highest"]
     printed = list(bench.lines("masking", row))
-    assert printed[-1].startswith(f"  against {peer}: {ratio['median']:.2f} ×")
+    assert printed[-1].startswith(f"  hfrep against {goal.against}: {ratio['median']:.2f} ×")
 
 
 @pytest.mark.multiprocess

@@ -9,7 +9,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from hfrep.data import encoding
-from hfrep.data.encoding import Encoder, cutter, whole
+from hfrep.data.encoding import Encoder, cuts, whole
 from hfrep.data.tokenizer import TokenizerSettings, load_tokenizer, train_tokenizer
 
 # Blanks of all kinds, marks that go with what is before or behind them, signs that normalizers change, special tokens.
@@ -55,7 +55,7 @@ def assert_same(one: encoding.Encoded, other: encoding.Encoded) -> None:
 def test_pieces_give_the_tokens_of_the_whole(tokenizer):
     texts = odd_texts(5_000) + documents(50)
     encode = Encoder(tokenizer)
-    assert encode._cut is not None
+    assert encode._pieces is not None
     encode._checked = True  # so that nothing goes back to whole texts
     assert_same(encode(texts), whole(tokenizer, texts))
     assert_same(encode(texts[::-1]), whole(tokenizer, texts[::-1]))
@@ -90,10 +90,10 @@ def test_short_texts_are_encoded_apart(tokenizer, monkeypatch):
 def test_what_the_tables_name_can_be_cut(bpe, unigram, parts):
     spaced = "Metaspace" in str(parts) or "WhitespaceSplit" in str(parts)
     tokenizer = changed(unigram if spaced else bpe, **parts)
-    cut = cutter(tokenizer)
-    assert cut is not None
+    pieces = encoding._Pieces.of(tokenizer)
+    assert pieces is not None
     texts = odd_texts(2_000)
-    assert_same(encoding._Pieces(tokenizer).encode(texts, cut), whole(tokenizer, texts))
+    assert_same(pieces.encode(texts), whole(tokenizer, texts))
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_what_the_tables_name_can_be_cut(bpe, unigram, parts):
 )
 def test_other_rules_have_their_texts_whole(bpe, parts):
     tokenizer = changed(bpe, **parts)
-    assert cutter(tokenizer) is None
+    assert cuts(tokenizer) == []
     texts = [*documents(20), *odd_texts(200), "a \u0301 \u0301 b", "日 本 語"]
     assert_same(Encoder(tokenizer)(texts), whole(tokenizer, texts))
 
@@ -124,7 +124,7 @@ def test_a_token_that_reaches_over_a_blank(bpe):
     tokenizer.add_tokens([AddedToken("the house", special=False)])
     texts = ["near the house, under the house"]
     assert whole(tokenizer, texts).ids.tolist().count(len(tokenizer) - 1) == 2
-    assert cutter(tokenizer) is None
+    assert cuts(tokenizer) == []
     assert_same(Encoder(tokenizer)(texts), whole(tokenizer, texts))
 
 
@@ -133,7 +133,7 @@ def test_tables_that_are_wrong_cost_no_token(bpe, monkeypatch):
     for table in ("LOCAL_NORMALIZERS", "KEEPING_ENDS"):
         monkeypatch.setattr(encoding, table, {"Prepend"})
     tokenizer = changed(bpe, normalizer=normalizers.Prepend("x"))
-    assert cutter(tokenizer) is not None
+    assert cuts(tokenizer)
     encode = Encoder(tokenizer)
     for texts in (documents(20), documents(20, seed=1)):
         assert_same(encode(texts), whole(tokenizer, texts))
@@ -158,7 +158,31 @@ def test_each_piece_is_tokenized_once(bpe):
 
     encode = Encoder(bpe)
     encode._checked = True
-    encode._pieces._apart = counted
+    encode._pieces._tokenize = counted
     for _ in range(3):
         encode(["the old house", "the new house and the old boat"])
     assert sorted(asked) == sorted(["the", " old", " house", " new", " and", " the", " boat"])
+
+
+@pytest.mark.parametrize("composing", [False, True])
+def test_words_are_cut_at_punctuation(wordpiece, composing):
+    """A sign of ASCII is a word of its own for BERT, but where a normalizer makes one character of it and a mark."""
+    normalizer = normalizers.NFC() if composing else wordpiece.backend_tokenizer.normalizer
+    tokenizer = changed(wordpiece, normalizer=normalizer)
+    assert len(cuts(tokenizer)) == (1 if composing else 2)
+    texts = odd_texts(5_000, [*"ab.,=<_'\"\u0338\u0301\x00 Σ日’…"])
+    pieces = encoding._Pieces.of(tokenizer)
+    assert_same(pieces.encode(texts), whole(tokenizer, texts))
+
+
+def test_a_word_is_tokenized_once_with_any_punctuation(wordpiece):
+    asked: list[str] = []
+
+    def counted(texts):
+        asked.extend(texts)
+        return whole(wordpiece, texts)
+
+    outer, inner = cuts(wordpiece)
+    pieces = encoding._Pieces(outer, encoding._Pieces(inner, counted).encode)
+    pieces.encode(["house, (house) house", "house."])
+    assert asked == ["house", ",", " ", "(", ")", "."]

@@ -1,7 +1,6 @@
 """Settings: which source wins, and the sentence for each mistake."""
 
 import errno
-import os
 import pickle
 import subprocess
 import sys
@@ -206,13 +205,3 @@ def test_recipe_prints_no_traceback():
         "error: the command line: expected a known setting, found --vocab_siz; did you mean --vocab_size? (--help)."
     )
     assert "Traceback" not in ended.stderr
-
-
-@pytest.mark.parametrize("own", [None, "7"])
-def test_threads_do_not_spin_long_unless_told_to(own):
-    """Importing hfrep shortens how long OpenMP's threads spin, and leaves a user's own setting alone."""
-    environment = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
-    environment |= {"GOMP_SPINCOUNT": own} if own else {}
-    told = "import os, sys, hfrep; print(os.environ['GOMP_SPINCOUNT'], 'torch' in sys.modules)"
-    run = subprocess.run([sys.executable, "-c", told], env=environment, capture_output=True, text=True, check=True)
-    assert run.stdout.split() == [own or "1000", "False"]
