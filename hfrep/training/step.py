@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from accelerate import Accelerator
 from torch import nn
+from torch.distributed.tensor import DTensor
 
 from hfrep.data.batches import Batch
 from hfrep.objectives.base import Objective
@@ -67,13 +68,18 @@ class Gradient:
         ]
         norm = self.accelerator.clip_grad_norm_(self.module.parameters(), self.max_grad_norm)
         carried = torch.tensor(list(signals), device=device)
-        summed = self.accelerator.reduce(torch.cat([torch.stack(local).sum(0), carried]), "sum").tolist()
+        totals = torch.stack(local)
+        summed = self.accelerator.reduce(torch.cat([totals.sum(0), carried]), "sum")
+        norm = norm.full_tensor() if isinstance(norm, DTensor) else norm
+        odd = (~totals.isfinite()).any(1)
+        # Read at once: for each number that is read, a GPU has first to end all that it was given.
+        read = iter(torch.cat([summed, counts, norm.float().reshape(1), odd.float()]).tolist())
         return Sums(
-            totals=dict(zip(terms, summed, strict=False)),
-            counts=dict(zip(terms, counts.tolist(), strict=True)),
-            gradient_norm=float(norm),
-            signals=summed[len(terms) :],
-            suspects=[number for number, total in enumerate(local) if not total.isfinite().all()],
+            totals={term: next(read) for term in terms},
+            signals=[next(read) for _ in signals],
+            counts={term: next(read) for term in terms},
+            gradient_norm=next(read),
+            suspects=[number for number, flag in enumerate(read) if flag],
         )
 
     def _counts(self, batches: Sequence[Batch]) -> tuple[list[str], torch.Tensor]:
