@@ -11,6 +11,8 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 INSTALLED := $(VENV)/installed
 # All that accelerate would otherwise announce its defaults of.
 LAUNCH := $(BIN)/accelerate launch --quiet --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no
+# A process for each core; a file's tests stay together, since they share what is made once.
+SPREAD := --numprocesses auto --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help setup mlm clm glue fewshot test test-all check format bench bench-quick bench-quality
@@ -40,16 +42,16 @@ fewshot: $(INSTALLED) ## set up, then ask what `make clm` left by prompts
 	$(LAUNCH) recipes/fewshot.py $(ARGS)
 
 test: $(INSTALLED) ## set up, then run the tests
-	$(BIN)/python -m pytest -m "not slow" --durations 10
+	$(BIN)/python -m pytest $(SPREAD) -m "not slow" --durations 10
 
 test-all: $(INSTALLED) ## run the tests with the long matrices
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SPREAD)
 
 check: $(INSTALLED) ## format, lint, types and the quick tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -m "not slow and not multiprocess"
+	$(BIN)/python -m pytest $(SPREAD) -q -m "not slow and not multiprocess"
 
 format: $(INSTALLED) ## put the code into its format
 	$(BIN)/ruff format .

@@ -65,8 +65,11 @@ def measure(comparison: Comparison, amount: Amount) -> dict[str, Any]:
         for name in comparison.sides:
             sides[name] = Process.of(comparison, name)
             open_sides.callback(sides[name].close)
-            if amount.warm_up:
-                sides[name].turn(amount.warm_up)
+        for side in sides.values():  # no side is timed while another makes itself ready
+            side.wait()
+        if amount.warm_up:
+            for side in sides.values():
+                side.turn(amount.warm_up)
         for _ in range(amount.rounds):
             for name, side in sides.items():
                 turns[name].append(side.turn(amount.turn))

@@ -38,11 +38,7 @@ class Answer:
 
 
 class Process:
-    """A running side, which has been made when this returns.
-
-    Raises:
-        SystemExit: it ended early; what it printed is shown.
-    """
+    """A running side, which makes itself ready when this returns."""
 
     def __init__(self, side: str, command: Sequence[str]) -> None:
         self.side = side
@@ -56,14 +52,26 @@ class Process:
             env={name: value for name, value in os.environ.items() if name not in THREAD_SETTINGS},
             start_new_session=True,  # a launcher and what it launched can be ended together
         )
-        self._read()
 
     @classmethod
     def of(cls, comparison: Comparison, side: str) -> "Process":
         launcher = ["-m", "accelerate.commands.launch"] if comparison.launched else []
         return cls(side, [sys.executable, *launcher, __file__, comparison.name, side])
 
+    def wait(self) -> None:
+        """Until it is ready.
+
+        Raises:
+            SystemExit: it ended early; what it printed is shown.
+        """
+        self._read()
+
     def turn(self, amount: int) -> Answer:
+        """A turn of a side that is ready.
+
+        Raises:
+            SystemExit: it ended early; what it printed is shown.
+        """
         assert self.process.stdin is not None
         with suppress(BrokenPipeError):
             self.process.stdin.write(f"{amount}\n")

@@ -195,6 +195,8 @@ def speeds(settings: Mapping[str, Sequence[str]], *, rounds: int = 4, steps: int
         for name in found:
             sides[name] = Process(name, [*command, name, *settings[name]])
             sides_to_close.callback(sides[name].close)
+        for side in sides.values():
+            side.wait()
         for _ in range(rounds):
             for name, side in sides.items():
                 turn = side.turn(steps)

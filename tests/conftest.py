@@ -56,7 +56,9 @@ def documents(number: int, seed: int = 0) -> list[str]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    os.environ["HFREP_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own  # of all processes that run tests
+    os.environ["HFREP_CACHE"] = str(shared / "cache")
 
 
 @pytest.fixture(scope="session")

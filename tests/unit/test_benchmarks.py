@@ -64,7 +64,7 @@ def test_sides_take_turns(bench):
 @pytest.mark.multiprocess
 def test_a_side_that_fails_is_shown(bench):
     with pytest.raises(SystemExit, match=r"nobody ended early:[\s\S]*KeyError: 'nobody'"):
-        bench.Process.of(bench.COMPARISONS["masking"], "nobody")
+        bench.Process.of(bench.COMPARISONS["masking"], "nobody").wait()
 
 
 def test_useful_operations_of_a_step(bench):
