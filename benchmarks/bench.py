@@ -11,8 +11,6 @@ rounds. What is measured is kept in benchmarks/results/<machine>.json, row by ro
 
 import argparse
 import json
-import platform
-import re
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
@@ -24,13 +22,12 @@ from typing import Any
 
 from comparison import LIMIT, OURS, Amount, Comparison
 from comparisons import COMPARISONS
+from machine import RESULTS, machine_name
 from process import Answer, Process
 from table import draw, lines, markdown
 
 from hfrep.training.launch import usable_cores
 from hfrep.training.record import environment
-
-RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> None:
@@ -39,21 +36,30 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=list(COMPARISONS), help="these rows; others keep what they had")
     parser.add_argument("--machine", help="name of the file; default: made of the processor and its cores")
     options = parser.parse_args()
-    machine = options.machine or _machine()
+    machine = options.machine or machine_name()
     file = RESULTS / f"{machine}.json"
     kept: dict[str, Any] = json.loads(file.read_text()) if file.exists() and not options.quick else {}
+    untold = []
     for name in options.only or COMPARISONS:
         comparison = COMPARISONS[name]
-        row = measure(comparison, comparison.quick if options.quick else comparison.full)
+        try:
+            row = measure(comparison, comparison.quick if options.quick else comparison.full)
+        except SystemExit as problem:  # costs this row, and no other
+            print(problem, flush=True)
+            untold.append(name)
+            continue
         kept[name] = {**row, "environment": {**environment(), "threads": usable_cores()}}
         print("\n".join(lines(name, row)), flush=True)
         if not options.quick:
             RESULTS.mkdir(exist_ok=True)
             file.write_text(json.dumps(kept, indent=1) + "\n")
-    if not options.quick:
+    print("\n".join(["", *markdown(kept)]))
+    if kept and not options.quick:
         file.with_suffix(".md").write_text("\n".join(markdown(kept)) + "\n")
         draw(kept, file.with_suffix(".png"), machine)
         print(f"kept in {file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file}")
+    if untold:
+        sys.exit(f"no ratio for {', '.join(untold)}: see above")
 
 
 def measure(comparison: Comparison, amount: Amount) -> dict[str, Any]:
@@ -143,15 +149,6 @@ def _shares(comparison: Comparison, turns: Mapping[str, Sequence[Answer]]) -> di
             if name != LIMIT
         },
     }
-
-
-def _machine() -> str:
-    """The processor's name and its cores, fit for a file's name."""
-    told = Path("/proc/cpuinfo").read_text() if sys.platform == "linux" else ""
-    model = re.search(r"model name\s*:\s*(.+)", told)
-    flags = "-avx512" if "avx512f" in told else ""
-    name = model[1] if model else platform.machine()
-    return re.sub(r"[^a-z0-9]+", "-", f"{name}{flags} {usable_cores()} cores".lower()).strip("-")
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ recipe's defaults. Both are judged on the same validation rows, and under the sa
 First both are timed in turns, and minutes are turned into steps once, so that what else the machine does meanwhile
 falls on neither. Ours is then trained from the beginning for shorter and longer budgets, a quarter apart, of which the
 shortest that ends at or below the other side's loss is what it takes: a budget's schedule is its own, so a longer run
-that passes that loss on its way would say less. All that is found stands in ``--output_dir``, and the same command goes
-on from there.
+that passes that loss on its way would say less. All that is found stands in ``--results``, trained models in
+``--output_dir``, and the same command goes on from there.
 """
 
 import argparse
@@ -25,6 +25,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from machine import RESULTS, machine_name
 from stock_training import OURS, STOCK, Setting, Stock, speeds
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
@@ -84,7 +85,7 @@ class Notes:
             SystemExit: another one was kept.
         """
         if (kept := self.found.get(name, value)) != value:
-            raise SystemExit(f"{self.file}: expected {name} {kept}, found {value}; give another --output_dir")
+            raise SystemExit(f"{self.file}: expected {name} {kept}, found {value}; give another --results")
         self.keep(name, value)
 
 
@@ -96,6 +97,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=20, help="budget of the other side")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output_dir", type=Path, default=Path("runs/time_to_loss"))
+    parser.add_argument("--results", type=Path, help="default: benchmarks/results/<machine>.<study>.json")
     options = parser.parse_args()
     study, folder = STUDIES[options.study], options.output_dir / options.study
     torch.set_num_threads(usable_cores())
@@ -106,7 +108,7 @@ def main() -> None:
     masked = options.study == "masked"
     stock = Setting([*settings, *study.stock], masked=masked, seed=options.seed)
     ours = Setting(settings, masked=masked, seed=options.seed)
-    notes = Notes(folder / "found.json")
+    notes = Notes(options.results or RESULTS / f"{machine_name()}.{options.study}.json")
     kind = ["--masked"] if masked else []
     flags = {STOCK: [*kind, "--dropout", "--", *settings, *study.stock], OURS: [*kind, "--", *settings]}
     notes.require("settings", {"minutes": options.minutes, "seed": options.seed, "text": stock.text.fingerprint})

@@ -67,6 +67,27 @@ def test_a_side_that_fails_is_shown(bench):
         bench.Process.of(bench.COMPARISONS["masking"], "nobody").wait()
 
 
+def test_a_row_that_cannot_be_told_costs_no_other(bench, monkeypatch, tmp_path, capsys):
+    def measured(comparison, amount):
+        if comparison.name == "packing":
+            raise SystemExit("packing: tokens differ")
+        ratio = {"against": "Trainer", "mine": "hfrep", "speed": 2.0, "memory": None, "peak_memory": None}
+        ratio |= {"median": 3.0, "lowest": 3.0, "highest": 3.0}
+        side = {"median": 3.0, "peak_bytes": None}
+        row = {"unit": "rows", "minutes": 0.1, "share_of_limit": None, "sides": {"hfrep": side}, "ratios": [ratio]}
+        return {"what": comparison.what, **row}
+
+    monkeypatch.setattr(bench, "measure", measured)
+    monkeypatch.setattr(bench, "RESULTS", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["bench.py", "--only", "packing", "masking", "--machine", "mine"])
+    with pytest.raises(SystemExit, match="no ratio for packing: see above"):
+        bench.main()
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == "packing: tokens differ"
+    assert printed[-2] == "| masking 32 × 128 tokens | hfrep against Trainer | 3.00 × |  |  | 2 × |"
+    assert {file.name for file in tmp_path.iterdir()} == {"mine.json", "mine.md", "mine.png"}
+
+
 def test_useful_operations_of_a_step(bench):
     """BERT's shape by hand: 12 H² a layer and token, of the last layer 4; its other 8 and the head at labels."""
     limit = importlib.import_module("limit")
