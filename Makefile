@@ -12,7 +12,7 @@ INSTALLED := $(VENV)/installed
 # All that accelerate would otherwise announce its defaults of.
 LAUNCH := $(BIN)/accelerate launch --quiet --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no
 # A process for each core; a file's tests stay together, since they share what is made once.
-SPREAD := --numprocesses auto --dist loadfile
+SPREAD := --numprocesses $(shell nproc 2>/dev/null || echo auto) --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help setup mlm clm glue fewshot test test-all check format bench bench-quick bench-quality

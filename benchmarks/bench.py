@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from comparison import LIMIT, OURS, Amount, Comparison
+from comparison import LIMIT, OURS, Amount, Comparison, Goal
 from comparisons import COMPARISONS
 from machine import RESULTS, machine_name
 from process import Answer, Process
@@ -47,6 +47,7 @@ def main() -> None:
         except SystemExit as problem:  # costs this row, and no other
             print(problem, flush=True)
             untold.append(name)
+            kept.pop(name, None)
             continue
         kept[name] = {**row, "environment": {**environment(), "threads": usable_cores()}}
         print("\n".join(lines(name, row)), flush=True)
@@ -88,7 +89,7 @@ def measure(comparison: Comparison, amount: Amount) -> dict[str, Any]:
         "began": began.isoformat(timespec="seconds"),
         "minutes": round((datetime.now(UTC) - began).total_seconds() / 60, 1),
         "sides": {name: _side(made) for name, made in turns.items()},
-        "ratios": [vars(goal) | _ratio(turns[goal.mine], turns[goal.against]) for goal in comparison.goals],
+        "ratios": [_ratio(goal, turns) for goal in comparison.goals],
         "share_of_limit": _shares(comparison, turns),
     }
 
@@ -119,15 +120,19 @@ def _side(turns: Sequence[Answer]) -> dict[str, Any]:
     }
 
 
-def _ratio(mine: Sequence[Answer], theirs: Sequence[Answer]) -> dict[str, Any]:
+def _ratio(goal: Goal, turns: Mapping[str, Sequence[Answer]]) -> dict[str, Any]:
+    mine, theirs = turns[goal.mine], turns[goal.against]
     ratios = [
         (one.units / one.seconds) / (other.units / other.seconds) for one, other in zip(mine, theirs, strict=True)
     ]
     return {
+        "mine": goal.mine,
+        "against": goal.against,
+        "wanted": {"speed": goal.speed, "memory": goal.memory},
         "median": statistics.median(ratios),
         "lowest": min(ratios),
         "highest": max(ratios),
-        "peak_memory": mine[-1].peak / theirs[-1].peak if mine[-1].peak and theirs[-1].peak else None,
+        "memory": mine[-1].peak / theirs[-1].peak if mine[-1].peak and theirs[-1].peak else None,
     }
 
 

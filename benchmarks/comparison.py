@@ -7,8 +7,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-# Names of sides: what stands against the others, the same with the other side's optimizer, and the machine's own limit.
-OURS, SAME_OPTIMIZER, LIMIT = "hfrep", "hfrep, AdamW", "limit"
+# Names of sides: what stands against the others, the same with the optimizer that the others have, the machine's limit.
+OURS, OURS_ADAMW, LIMIT = "hfrep", "hfrep, AdamW", "limit"
 
 
 class Turn(NamedTuple):
@@ -59,7 +59,8 @@ class Amount:
 
 @dataclass(frozen=True)
 class Goal:
-    """What is wanted: so many times the speed of the side `against`, at most such a share of its peak memory."""
+    """What is wanted of the side `mine`: so many times the speed of the side `against`, at most such a share of its
+    peak memory."""
 
     against: str
     speed: float

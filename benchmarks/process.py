@@ -38,7 +38,7 @@ class Answer:
 
 
 class Process:
-    """A running side, which makes itself ready when this returns."""
+    """A side that was started; `wait` until it is ready."""
 
     def __init__(self, side: str, command: Sequence[str]) -> None:
         self.side = side
@@ -64,7 +64,8 @@ class Process:
         Raises:
             SystemExit: it ended early; what it printed is shown.
         """
-        self._read()
+        if (line := self._read()) != f"{READY}\n":
+            raise SystemExit(f"{self.side} printed {line!r} where it was to say that it is ready")
 
     def turn(self, amount: int) -> Answer:
         """A turn of a side that is ready.

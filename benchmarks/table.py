@@ -27,13 +27,14 @@ def lines(name: str, row: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _verdict(ratio: Mapping[str, Any]) -> str:
+    wanted = ratio["wanted"]
     said = (
-        f"{_sides(ratio)}: {ratio['median']:.2f} ×{_range(ratio)}, goal {ratio['speed']:g} ×: "
-        f"{_met(ratio['median'] >= ratio['speed'])}"
+        f"{_sides(ratio)}: {ratio['median']:.2f} ×{_range(ratio)}, goal {wanted['speed']:g} ×: "
+        f"{_met(ratio['median'] >= wanted['speed'])}"
     )
-    if ratio["memory"] and ratio["peak_memory"]:
-        memory = f"memory {ratio['peak_memory']:.2f} ×, goal at most {ratio['memory']:g} ×"
-        said += f"; {memory}: {_met(ratio['peak_memory'] <= ratio['memory'])}"
+    if wanted["memory"] and ratio["memory"]:
+        memory = f"memory {ratio['memory']:.2f} ×, goal at most {wanted['memory']:g} ×"
+        said += f"; {memory}: {_met(ratio['memory'] <= wanted['memory'])}"
     return said
 
 
@@ -57,8 +58,9 @@ def markdown(rows: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
         shares = row["share_of_limit"]
         for ratio in row["ratios"]:
             share = f"{shares['median'][ratio['mine']]:.0%}" if shares else ""
-            memory = f"{ratio['peak_memory']:.2f} ×" if ratio["memory"] and ratio["peak_memory"] else ""
-            goal = f"{ratio['speed']:g} ×" + (f", {ratio['memory']:g} ×" if ratio["memory"] else "")
+            wanted = ratio["wanted"]
+            memory = f"{ratio['memory']:.2f} ×" if wanted["memory"] and ratio["memory"] else ""
+            goal = f"{wanted['speed']:g} ×" + (f", {wanted['memory']:g} ×" if wanted["memory"] else "")
             speed = f"{ratio['median']:.2f} ×{_range(ratio)}"
             yield f"| {row['what']} | {_sides(ratio)} | {speed} | {memory} | {share} | {goal} |"
 
@@ -73,9 +75,10 @@ def draw(rows: Mapping[str, Mapping[str, Any]], file: Path, machine: str) -> Non
     bars = [(f"{row['what']}\n{_sides(ratio)}", ratio) for row in rows.values() for ratio in row["ratios"]]
     figure, axes = pyplot.subplots(figsize=(9, 0.6 * len(bars) + 1.2), layout="constrained")
     for place, (_, ratio) in enumerate(reversed(bars)):
-        axes.barh(place, ratio["median"], color="tab:blue" if ratio["median"] >= ratio["speed"] else "tab:orange")
+        wanted = ratio["wanted"]["speed"]
+        axes.barh(place, ratio["median"], color="tab:blue" if ratio["median"] >= wanted else "tab:orange")
         axes.plot([ratio["lowest"], ratio["highest"]], [place, place], color="black", linewidth=1)
-        axes.plot([ratio["speed"]] * 2, [place - 0.4, place + 0.4], color="tab:red", linewidth=2)
+        axes.plot([wanted] * 2, [place - 0.4, place + 0.4], color="tab:red", linewidth=2)
         axes.text(ratio["median"], place + 0.22, f" {ratio['median']:.1f} ×", va="center", fontsize=8)
     axes.set_yticks(range(len(bars)), [label for label, _ in reversed(bars)], fontsize=7)
     axes.set_xscale("log")

@@ -11,12 +11,13 @@ recipe's defaults. Both are judged on the same validation rows, and under the sa
 First both are timed in turns, and minutes are turned into steps once, so that what else the machine does meanwhile
 falls on neither. Ours is then trained from the beginning for shorter and longer budgets, a quarter apart, of which the
 shortest that ends at or below the other side's loss is what it takes: a budget's schedule is its own, so a longer run
-that passes that loss on its way would say less. All that is found stands in ``--results``, trained models in
-``--output_dir``, and the same command goes on from there.
+that passes that loss on its way would say less. All that is found stands in ``--output_dir``, and the same command, of
+the same commit, goes on from there; what came of it is kept in benchmarks/results/<machine>.<study>.json.
 """
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -85,7 +86,7 @@ class Notes:
             SystemExit: another one was kept.
         """
         if (kept := self.found.get(name, value)) != value:
-            raise SystemExit(f"{self.file}: expected {name} {kept}, found {value}; give another --results")
+            raise SystemExit(f"{self.file}: expected {name} {kept}, found {value}; give another --output_dir")
         self.keep(name, value)
 
 
@@ -97,7 +98,6 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=20, help="budget of the other side")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output_dir", type=Path, default=Path("runs/time_to_loss"))
-    parser.add_argument("--results", type=Path, help="default: benchmarks/results/<machine>.<study>.json")
     options = parser.parse_args()
     study, folder = STUDIES[options.study], options.output_dir / options.study
     torch.set_num_threads(usable_cores())
@@ -108,15 +108,18 @@ def main() -> None:
     masked = options.study == "masked"
     stock = Setting([*settings, *study.stock], masked=masked, seed=options.seed)
     ours = Setting(settings, masked=masked, seed=options.seed)
-    notes = Notes(options.results or RESULTS / f"{machine_name()}.{options.study}.json")
+    notes = Notes(folder / "found.json")
     kind = ["--masked"] if masked else []
     flags = {STOCK: [*kind, "--dropout", "--", *settings, *study.stock], OURS: [*kind, "--", *settings]}
-    notes.require("settings", {"minutes": options.minutes, "seed": options.seed, "text": stock.text.fingerprint})
-    notes.keep("environment", environment() | {"threads": usable_cores()})
+    where = {**environment(), "threads": usable_cores()}
+    for name, value in {**where, "minutes": options.minutes, "text": stock.text.fingerprint}.items():
+        notes.require(name, value)
     rates = notes.found.get("tokens a second") or notes.keep("tokens a second", speeds(flags))
     target = their_loss(stock, notes, folder, rates[STOCK] * 60 * options.minutes)
     minutes = our_minutes(study, settings, ours, notes, folder, rates[OURS], options.minutes, target)
     notes.keep("ratio", None if minutes is None else round(options.minutes / minutes, 2))
+    RESULTS.mkdir(exist_ok=True)
+    shutil.copy(notes.file, RESULTS / f"{machine_name()}.{options.study}.json")
 
 
 def their_loss(setting: Setting, notes: Notes, folder: Path, tokens: float) -> float:

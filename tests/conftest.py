@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "true", "ACCELERATE_USE_CPU": "true"}
+os.environ["GOMP_SPINCOUNT"] = "1000"  # recipes that are started share the cores with other tests (recipes/README.md)
 
 import pytest
 import torch
@@ -18,6 +19,8 @@ from hfrep.data.tokenizer import TokenizerSettings, train_tokenizer
 torch.set_num_threads(1)  # tiny models; also what makes sums alike in this process and in the ones it starts
 
 RECIPES = Path(__file__).parents[1] / "recipes"
+# Of `accelerate launch`; the port is one that is free, since other tests may launch at the same time.
+TWO_PROCESSES = ("--multi_gpu", "--num_processes", "2", "--main_process_port", "0")
 WORDS = (
     "the a small large old new red green river house garden window letter teacher child doctor boat mountain "
     "sees finds opens paints follows remembers carries repairs near under behind above slowly quickly often never "

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from comparison import LIMIT, OURS, SAME_OPTIMIZER, Amount, Comparison, Goal, Side
+from comparison import LIMIT, OURS, OURS_ADAMW, Amount, Comparison, Goal, Side
 from language_models import CHECKED_ROWS, LoopSide, RandomRows, TrainerSide, dense, micro_batches
 from limit import LimitSide, Work, training_work
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, BertTokenizer, DataCollatorForLanguageModeling
@@ -78,7 +78,7 @@ class Shape:
     def comparison(self) -> Comparison:
         sides: dict[str, Callable[[], Side]] = {
             OURS: functools.partial(self.ours, "muon", COMPILED),
-            SAME_OPTIMIZER: functools.partial(self.ours, "adamw", COMPILED),
+            OURS_ADAMW: functools.partial(self.ours, "adamw", COMPILED),
             "hfrep, not compiled": functools.partial(self.ours, "muon", EAGER),
             "Trainer, dropout 0": functools.partial(self.stock, EAGER),
             "Trainer, dropout 0, compiled": functools.partial(self.stock, COMPILED),
@@ -89,7 +89,11 @@ class Shape:
             what=f"{self.model}, {self.rows} × {self.length} tokens, bfloat16 on a GPU",
             unit="tokens",
             sides=sides,
-            goals=[Goal("Trainer, dropout 0", 1.5), Goal("Trainer, dropout 0, compiled", 1.0)],
+            goals=[
+                Goal(other, speed, mine=mine)
+                for other, speed in (("Trainer, dropout 0", 1.5), ("Trainer, dropout 0, compiled", 1.0))
+                for mine in (OURS, OURS_ADAMW)
+            ],
             full=Amount(turn=20, rounds=5, warm_up=10),
             quick=Amount(turn=5, rounds=2, warm_up=5),
             tolerances={"loss": 1e-3, "gradient norm": 1e-2},

@@ -83,17 +83,20 @@ class LmEval:
         warnings.simplefilter("ignore")
         logging.disable(logging.WARNING)
         model, tokenizer = make_model()
-        made = {
+        self.made = {
             size: HFLM(pretrained=model, tokenizer=tokenizer, batch_size=size, max_length=LENGTH)
             for size in BATCH_SIZES
         }
-        self.lm, tried = made[BATCH_SIZES[0]], {}
-        self.turn(TRIED_ITEMS)  # a first time is slower for any size
-        for size, self.lm in made.items():
-            tried[size] = self.turn(TRIED_ITEMS).seconds
-        self.lm = made[min(tried, key=lambda size: tried[size])]
+        self.best: int | None = None
+        self.answers: dict[str, float] = {}
 
     def turn(self, amount: int) -> Turn:
+        if self.best is None:  # in its own turn, when no other side is at work
+            self._turn(TRIED_ITEMS, BATCH_SIZES[0])  # a first time is slower for any size
+            self.best = min(BATCH_SIZES, key=lambda size: self._turn(TRIED_ITEMS, size).seconds)
+        return self._turn(amount, self.best)
+
+    def _turn(self, amount: int, batch_size: int) -> Turn:
         # Not simple_evaluate, which goes on to look for the versions of all packages, for seconds.
         from lm_eval import evaluate
         from lm_eval.api.task import ConfigurableTask
@@ -104,7 +107,7 @@ class LmEval:
             task.set_config("num_fewshot", SHOTS)
             task.set_fewshot_seed(0)
             began = time.perf_counter()
-            results = evaluate(self.lm, {task.config.task: task}, bootstrap_iters=0, verbosity="ERROR")
+            results = evaluate(self.made[batch_size], {task.config.task: task}, bootstrap_iters=0, verbosity="ERROR")
             seconds = time.perf_counter() - began
         samples = sorted(results["samples"][data.prompt.name], key=lambda sample: sample["doc_id"])
         nats = np.array([[float(one[0][0]) for one in sample["resps"]] for sample in samples])

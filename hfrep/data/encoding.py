@@ -187,9 +187,10 @@ class _Pieces(dict[str, int]):
 
 
 def cuts(tokenizer: PreTrainedTokenizerFast) -> Sequence[Cut]:
-    """What cuts a text into pieces whose tokens, one after the other, are those of the text; what cuts these further …
+    """What cuts a text into pieces whose tokens, one after the other, are those of the text; then what cuts these so.
 
-    The first cuts are at blanks that words are dropped between, or before a blank that goes with the word behind it.
+    First at blanks that words are dropped between, or before a blank that goes with the word behind it; then where
+    punctuation begins and ends. None where no cut is known to be safe.
     """
     parts: dict[str, Any] = json.loads(tokenizer.backend_tokenizer.to_str())
     ordinary = [token for token in parts["added_tokens"] if not token["special"]]  # found in a text before any word is

@@ -73,7 +73,7 @@ class Gradient:
         norm = norm.full_tensor() if isinstance(norm, DTensor) else norm
         odd = (~totals.isfinite()).any(1)
         # Read at once: for each number that is read, a GPU has first to end all that it was given.
-        read = iter(torch.cat([summed, counts, norm.float().reshape(1), odd.float()]).tolist())
+        read = iter(torch.cat([summed, counts, norm.float().reshape(1).to(device), odd.float()]).tolist())
         return Sums(
             totals={term: next(read) for term in terms},
             signals=[next(read) for _ in signals],

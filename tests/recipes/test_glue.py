@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import RECIPES, recipe, sentences
+from conftest import RECIPES, TWO_PROCESSES, recipe, sentences
 from huggingface_hub import ModelCard
 from tasks_on_disk import write_model, write_task
 
@@ -179,7 +179,7 @@ def test_two_processes_predict_what_one_does(given, main, tmp_path):
     """On two CPU processes, every validation row is predicted once and as by one."""
     more = ("--max_steps", 4, "--no_random_initialization", "--dropout", 0)
     assert main(flags_of(given, tmp_path / "one", *more)) == 0
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--quiet", "--multi_gpu", "--num_processes", "2"]
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--quiet", *TWO_PROCESSES]
     command = [*launch, str(RECIPE), *flags_of(given, tmp_path / "two", *more)]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr[-3000:]

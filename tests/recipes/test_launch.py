@@ -11,6 +11,7 @@ import psutil
 import pytest
 from accelerate import Accelerator
 from accelerate.utils import DistributedType
+from conftest import TWO_PROCESSES
 
 from hfrep.errors import ConfigError
 from hfrep.training.launch import LaunchSettings, start
@@ -72,7 +73,7 @@ def test_d11_a_launcher_that_starts_one_process_is_caught(script, flags, expecte
 @pytest.mark.multiprocess
 def test_the_command_it_names_gives_two(script):
     """What the message says to type works."""
-    ended = run(script, *ACCELERATE, "--multi_gpu", "--num_processes", "2", ACCELERATE_USE_CPU="true")
+    ended = run(script, *ACCELERATE, *TWO_PROCESSES, ACCELERATE_USE_CPU="true")
     assert (ended.stdout.count("processes"), ended.stdout.count("2")) == (2, 2), ended.stderr
 
 

@@ -179,7 +179,7 @@ def test_two_processes_end_where_one_does(finished, flags, tmp_path):
     """The whole recipe on two CPU processes: the same validation loss, one folder, and a tracker's files."""
     folder = tmp_path / "run"
     flags = [*flags, "--output_dir", folder, "--report_to", "tensorboard"]
-    two = launch(*flags, before=["--multi_gpu", "--num_processes", "2"])
+    two = launch(*flags, before=conftest.TWO_PROCESSES)
     assert two.returncode == 0, two.stderr[-3000:]
     assert two.stdout.count("model: ") == 1
     assert "2 processes, 1 thread each" in two.stdout

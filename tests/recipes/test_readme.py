@@ -33,6 +33,7 @@ def user_folder(tmp_path, monkeypatch):
     (tmp_path / "my.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in documents(300, seed=1)))
     for module in ("docstrings", "corpus"):
         monkeypatch.setattr(f"hfrep.data.{module}.docstrings_file", lambda cache: tmp_path / "docstrings.txt")
+    monkeypatch.setenv("HFREP_CACHE", str(tmp_path / "cache"))  # the real corpus has the same key
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_TOKEN", "of a user who has logged in")
 

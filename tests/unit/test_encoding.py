@@ -1,4 +1,4 @@
-"""Texts that are cut at blanks and looked up give the tokens of the whole text, word starts and lengths included."""
+"""Texts that are cut and looked up give the tokens of the whole text, word starts and lengths included."""
 
 import random
 
@@ -164,25 +164,38 @@ def test_each_piece_is_tokenized_once(bpe):
     assert sorted(asked) == sorted(["the", " old", " house", " new", " and", " the", " boat"])
 
 
-@pytest.mark.parametrize("composing", [False, True])
-def test_words_are_cut_at_punctuation(wordpiece, composing):
+@pytest.mark.parametrize(
+    ("normalizer", "levels"),
+    [
+        (normalizers.BertNormalizer(), 2),
+        (normalizers.BertNormalizer(strip_accents=False, clean_text=False, lowercase=False), 2),
+        (normalizers.Sequence([normalizers.NFKD(), normalizers.StripAccents(), normalizers.Lowercase()]), 2),
+        (normalizers.NFC(), 1),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize(
+    "further", [[], [pre_tokenizers.Digits()], [pre_tokenizers.Punctuation("merged_with_next")]], ids=str
+)
+def test_words_are_cut_at_punctuation(wordpiece, normalizer, levels, further):
     """A sign of ASCII is a word of its own for BERT, but where a normalizer makes one character of it and a mark."""
-    normalizer = normalizers.NFC() if composing else wordpiece.backend_tokenizer.normalizer
-    tokenizer = changed(wordpiece, normalizer=normalizer)
-    assert len(cuts(tokenizer)) == (1 if composing else 2)
-    texts = odd_texts(5_000, [*"ab.,=<_'\"\u0338\u0301\x00 Σ日’…"])
+    pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.BertPreTokenizer(), *further])
+    tokenizer = changed(wordpiece, normalizer=normalizer, pre_tokenizer=pre_tokenizer)
+    assert len(cuts(tokenizer)) == levels
+    texts = odd_texts(2_000, [*"ab1.,=<_'\"\u0338\u0301\x00 Σ日’…"])
     pieces = encoding._Pieces.of(tokenizer)
     assert_same(pieces.encode(texts), whole(tokenizer, texts))
 
 
-def test_a_word_is_tokenized_once_with_any_punctuation(wordpiece):
+def test_a_word_is_tokenized_once_with_any_punctuation(wordpiece, monkeypatch):
     asked: list[str] = []
 
-    def counted(texts):
+    def counted(self, texts):
         asked.extend(texts)
         return whole(wordpiece, texts)
 
-    outer, inner = cuts(wordpiece)
-    pieces = encoding._Pieces(outer, encoding._Pieces(inner, counted).encode)
-    pieces.encode(["house, (house) house", "house."])
+    monkeypatch.setattr(encoding.Apart, "__call__", counted)
+    encode = Encoder(wordpiece)
+    encode._checked = True
+    encode(["house, (house) house", "house."])
     assert asked == ["house", ",", " ", "(", ")", "."]
