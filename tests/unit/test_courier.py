@@ -142,8 +142,8 @@ def test_a_pause_is_as_long_as_the_hub_asks(outbox):
     """By its Retry-After; a date there counts as none."""
     fill(outbox, "main")
     courier = Courier(outbox, Script(outbox, answer(429, **{"Retry-After": "0.3"})))
-    courier.start()
     began = time.monotonic()
+    courier.start()
     assert courier.finish(5) == {}
     assert time.monotonic() - began > 0.29
     assert Fault.of(answer(429, **{"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"})).wait is None
