@@ -42,7 +42,13 @@ class Made:
     @property
     def task(self) -> Task:
         columns = tuple(f"sentence{number + 1}" for number in range(self.columns))
-        return Task(self.name, self.name, columns, ("first", "second"), ("accuracy",))
+        return Task(
+            name=self.name,
+            title=self.name,
+            text_columns=columns,
+            labels=("first", "second"),
+            metrics=("accuracy",),
+        )
 
     def examples(self, tokenizer: PreTrainedTokenizerFast, number: int, seed: int) -> Examples:
         draw = np.random.default_rng(seed)

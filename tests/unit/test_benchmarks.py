@@ -120,6 +120,20 @@ def test_sides_of_a_gpu_on_a_cpu(bench, masked):
         side.folder.cleanup()
 
 
+@pytest.mark.parametrize("name", ["full_fine_tuning", "lora_fine_tuning", "frozen"])
+def test_sides_of_adaptation(bench, monkeypatch, name):
+    """Both train on so many examples and predict the validation split."""
+    adaptation = importlib.import_module("comparisons.adaptation")
+    monkeypatch.setattr(adaptation, "VALIDATION_ROWS", 16)
+    for make in bench.COMPARISONS[name].sides.values():
+        side = make()
+        turn = side.turn(32)
+        assert turn.units == 32 * side.how.num_train_epochs
+        assert turn.seconds > 0
+        assert 0 <= side.answers["accuracy"] <= 1
+        side.folder.cleanup()
+
+
 @pytest.mark.parametrize(
     ("reaches", "shortest", "tried"),
     [
