@@ -17,7 +17,7 @@ from torch import nn
 from hfrep.adaptation.base import Adaptation, Adapted, Candidate, FineTuningSettings, Fit, Problem
 from hfrep.adaptation.stopping import SCORE, EarlyStopping
 from hfrep.data.examples import Examples
-from hfrep.data.order import GroupedByLength
+from hfrep.data.order import Ahead, GroupedByLength
 from hfrep.data.rows import Rows
 from hfrep.errors import ConfigError
 from hfrep.evaluation.prediction import predict
@@ -143,7 +143,9 @@ class Fitter:
         rows, order = adapted.rows(train), train.order(seed)
         budget, batch = self._budget(run, rows), self.settings.loop.train_batch_size
         mean_length = 1
-        if rows.lengths is not None:
+        if rows.lengths is None:
+            order = Ahead(order)  # on features a step is short, and asking for its rows would be much of it
+        else:
             end = None if budget.steps is None else budget.steps * batch
             order = GroupedByLength(order, rows.lengths, batch, seed, end)
             mean_length = round(float(np.mean(rows.lengths)))

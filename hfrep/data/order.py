@@ -9,6 +9,7 @@ The bijection is a balanced Feistel network over the next power of four with cyc
 shuffle badly. The hash is the finalizer of SplitMix64 (Steele, Lea and Flood 2014), chained over the parts of a key.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -25,6 +26,7 @@ PERIOD = 1024  # positions over which a mixture meets its quotas exactly
 WINDOW = 64  # global batches inside which rows are grouped by length
 SORTED_TABLE_UP_TO = 256  # rows
 FEISTEL_ROUNDS = 6
+POSITIONS_AHEAD = 4096
 
 # What a random number is for: two purposes of one row never share a number.
 PURPOSE_PERMUTATION, PURPOSE_MIXTURE, PURPOSE_CORPUS, PURPOSE_CHOOSE, PURPOSE_REPLACE, PURPOSE_TOKEN = range(6)
@@ -158,7 +160,50 @@ class Mixture:
 
 
 @dataclass(frozen=True)
-class GroupedByLength:
+class _InWindows(ABC):
+    """An order that is made a window of positions at a time; the last one asked for is kept."""
+
+    _kept: dict[int, tuple[Integers, Integers]] = field(default_factory=dict, repr=False, compare=False, kw_only=True)
+
+    @property
+    @abstractmethod
+    def window(self) -> int:
+        """Positions of a window."""
+
+    @abstractmethod
+    def made(self, window: int) -> tuple[Integers, Integers]:
+        """Passes and rows of the positions of window number `window`."""
+
+    def __call__(self, positions: Integers) -> tuple[Integers, Integers]:
+        windows = positions // self.window
+        passes, rows = np.empty_like(positions), np.empty_like(positions)
+        for window in np.unique(windows).tolist():
+            if window not in self._kept:
+                self._kept.clear()
+                self._kept[window] = self.made(window)
+            here = windows == window
+            its_passes, its_rows = self._kept[window]
+            within = positions[here] - window * self.window
+            passes[here], rows[here] = its_passes[within], its_rows[within]
+        return passes, rows
+
+
+@dataclass(frozen=True)
+class Ahead(_InWindows):
+    """The same as `order`, of which thousands of positions cost little more than a few."""
+
+    order: Order
+
+    @property
+    def window(self) -> int:
+        return POSITIONS_AHEAD
+
+    def made(self, window: int) -> tuple[Integers, Integers]:
+        return self.order(np.arange(window * self.window, (window + 1) * self.window))
+
+
+@dataclass(frozen=True)
+class GroupedByLength(_InWindows):
     """The rows of another order, those of like length in one batch: less padding, and still a pure function.
 
     Inside a window of 64 global batches rows are put in order of their lengths and cut into batches, and the batches
@@ -177,29 +222,13 @@ class GroupedByLength:
     batch_rows: int
     seed: int
     end: int | None = None
-    _windows: dict[int, tuple[Integers, Integers]] = field(default_factory=dict, repr=False, compare=False)
 
-    def __call__(self, positions: Integers) -> tuple[Integers, Integers]:
-        size = WINDOW * self.batch_rows
-        windows = positions // size
-        passes, rows = np.empty_like(positions), np.empty_like(positions)
-        for window in np.unique(windows):
-            here = windows == window
-            its_passes, its_rows = self._window(int(window))
-            within = positions[here] - window * size
-            passes[here], rows[here] = its_passes[within], its_rows[within]
-        return passes, rows
+    @property
+    def window(self) -> int:
+        return WINDOW * self.batch_rows
 
-    def _window(self, window: int) -> tuple[Integers, Integers]:
-        """Passes and rows of a window's positions; the last one asked for is kept."""
-        if window not in self._windows:
-            self._windows.clear()
-            self._windows[window] = self._grouped(window)
-        return self._windows[window]
-
-    def _grouped(self, window: int) -> tuple[Integers, Integers]:
-        size = WINDOW * self.batch_rows
-        first, last = window * size, (window + 1) * size
+    def made(self, window: int) -> tuple[Integers, Integers]:
+        first, last = window * self.window, (window + 1) * self.window
         if self.end is not None and first < self.end:
             last = min(last, self.end)
         passes, rows = self.order(np.arange(first, last))

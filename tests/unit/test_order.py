@@ -6,6 +6,7 @@ import pytest
 from hfrep.data.batches import Division
 from hfrep.data.order import (
     PERIOD,
+    Ahead,
     GroupedByLength,
     Mixture,
     Shuffled,
@@ -170,3 +171,13 @@ def test_a_run_that_ends_inside_a_window_takes_exactly_its_rows():
     assert all(
         np.ptp(np.argsort(np.argsort(LENGTHS[:70], kind="stable"))[rows[n * 16 : n * 16 + 16]]) == 15 for n in range(4)
     )
+
+
+def test_positions_ahead_are_those_of_the_order():
+    """Whatever is asked for and in what order, also over the edge of what is kept."""
+    order, draw = Shuffled(700, 3), np.random.default_rng(0)
+    ahead = Ahead(order)
+    for first in (0, 4090, 32, 12_280):
+        positions = first + draw.permutation(40)
+        for mine, expected in zip(ahead(positions), order(positions), strict=True):
+            np.testing.assert_array_equal(mine, expected)
