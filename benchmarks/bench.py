@@ -50,6 +50,7 @@ def main() -> None:
             kept.pop(name, None)
             continue
         kept[name] = {**row, "environment": {**environment(), "threads": usable_cores()}}
+        kept = {known: kept[known] for known in COMPARISONS if known in kept}  # in the order of the table
         print("\n".join(lines(name, row)), flush=True)
         if not options.quick:
             RESULTS.mkdir(exist_ok=True)

@@ -83,9 +83,8 @@ def draw(rows: Mapping[str, Mapping[str, Any]], file: Path, machine: str) -> Non
     axes.set_yticks(range(len(bars)), [label for label, _ in reversed(bars)], fontsize=7)
     axes.set_xscale("log")
     axes.axvline(1, color="grey", linewidth=0.8)
-    axes.set_xlabel(
-        "times the speed of the other side (log scale); red: what is wanted; black: lowest to highest round"
-    )
+    axes.margins(y=0.01)
+    axes.set_xlabel("times the speed (log scale); red: wanted; black: lowest to highest round", fontsize=9)
     axes.set_title(machine, fontsize=9)
     figure.savefig(file, dpi=110)
     pyplot.close(figure)
