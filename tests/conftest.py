@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import random
+import signal
 from pathlib import Path
 from types import ModuleType
 
@@ -16,6 +17,8 @@ from transformers import PreTrainedTokenizerFast
 
 from hfrep.data.tokenizer import TokenizerSettings, train_tokenizer
 
+# Where a shell started the tests in the background, they and what they start would not hear of Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 torch.set_num_threads(1)  # tiny models; also what makes sums alike in this process and in the ones it starts
 
 RECIPES = Path(__file__).parents[1] / "recipes"
