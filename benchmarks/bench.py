@@ -47,7 +47,7 @@ def main() -> None:
         except SystemExit as problem:  # costs this row, and no other
             print(problem, flush=True)
             untold.append(name)
-            kept.pop(name, None)
+            kept.pop(name, None)  # what was told of other code
             continue
         kept[name] = {**row, "environment": {**environment(), "threads": usable_cores()}}
         kept = {known: kept[known] for known in COMPARISONS if known in kept}  # in the order of the table
@@ -57,6 +57,7 @@ def main() -> None:
             file.write_text(json.dumps(kept, indent=1) + "\n")
     print("\n".join(["", *markdown(kept)]))
     if kept and not options.quick:
+        file.write_text(json.dumps(kept, indent=1) + "\n")
         file.with_suffix(".md").write_text("\n".join(markdown(kept)) + "\n")
         draw(kept, file.with_suffix(".png"), machine)
         print(f"kept in {file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file}")

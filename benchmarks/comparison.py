@@ -1,7 +1,7 @@
 """What a row of the benchmark is made of: a comparison of sides that do the same work, each in a process of its own."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -66,6 +66,11 @@ class Goal:
     speed: float
     memory: float | None = None
     mine: str = OURS
+
+
+def by_either_optimizer(*goals: Goal) -> list[Goal]:
+    """Each of `goals` for our default, and for the optimizer that the other side has."""
+    return [replace(goal, mine=mine) for goal in goals for mine in (OURS, OURS_ADAMW)]
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import functools
 
 import torch
-from comparison import LIMIT, OURS, OURS_ADAMW, Amount, Comparison, Goal
+from comparison import LIMIT, OURS, OURS_ADAMW, Amount, Comparison, Goal, by_either_optimizer
 from language_models import CHECKED_ROWS, VOCABULARY, LoopSide, RandomRows, TrainerSide, dense, micro_batches
 from limit import LimitSide, Work, training_work
 from tokenizers import Tokenizer, models
@@ -68,11 +68,7 @@ CAUSAL_TRAINING = Comparison(
         "Trainer, dropout 0": lambda: stock(dropout=False),
         LIMIT: lambda: LimitSide(work().products),
     },
-    goals=[
-        Goal(other, speed, memory=0.5, mine=mine)
-        for other, speed in (("Trainer", 2.0), ("Trainer, dropout 0", 1.5))
-        for mine in (OURS, OURS_ADAMW)
-    ],
+    goals=by_either_optimizer(Goal("Trainer", 2.0, memory=0.5), Goal("Trainer, dropout 0", 1.5, memory=0.5)),
     full=Amount(turn=4, rounds=4, warm_up=2),
     quick=Amount(turn=2, rounds=1, warm_up=1),
     tolerances={"loss": 1e-4, "gradient norm": 1e-3},

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
-from comparison import LIMIT, OURS, OURS_ADAMW, Amount, Comparison, Goal, Side
+from comparison import LIMIT, OURS, OURS_ADAMW, Amount, Comparison, Goal, Side, by_either_optimizer
 from language_models import CHECKED_ROWS, VOCABULARY, LoopSide, RandomRows, TrainerSide, dense, micro_batches
 from limit import LimitSide, Work, training_work
 from transformers import BertForMaskedLM, BertTokenizer, DataCollatorForLanguageModeling, PreTrainedTokenizerFast
@@ -82,11 +82,7 @@ MASKED_TRAINING = Comparison(
     what=WHAT,
     unit="tokens",
     sides={**SIDES, LIMIT: lambda: LimitSide(work().products)},
-    goals=[
-        Goal(other, speed, mine=mine)
-        for other, speed in (("Trainer", 3.3), ("Trainer, dropout 0", 2.5))
-        for mine in (OURS, OURS_ADAMW)
-    ],
+    goals=by_either_optimizer(Goal("Trainer", 3.3), Goal("Trainer, dropout 0", 2.5)),
     full=Amount(turn=6, rounds=5, warm_up=2),
     quick=Amount(turn=3, rounds=1, warm_up=1),
     tolerances={"loss": 1e-4, "gradient norm": 1e-3},

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from comparison import LIMIT, OURS, OURS_ADAMW, Amount, Comparison, Goal, Side
+from comparison import LIMIT, OURS, OURS_ADAMW, Amount, Comparison, Goal, Side, by_either_optimizer
 from language_models import CHECKED_ROWS, LoopSide, RandomRows, TrainerSide, dense, micro_batches
 from limit import LimitSide, Work, training_work
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, BertTokenizer, DataCollatorForLanguageModeling
@@ -89,11 +89,7 @@ class Shape:
             what=f"{self.model}, {self.rows} × {self.length} tokens, bfloat16 on a GPU",
             unit="tokens",
             sides=sides,
-            goals=[
-                Goal(other, speed, mine=mine)
-                for other, speed in (("Trainer, dropout 0", 1.5), ("Trainer, dropout 0, compiled", 1.0))
-                for mine in (OURS, OURS_ADAMW)
-            ],
+            goals=by_either_optimizer(Goal("Trainer, dropout 0", 1.5), Goal("Trainer, dropout 0, compiled", 1.0)),
             full=Amount(turn=20, rounds=5, warm_up=10),
             quick=Amount(turn=5, rounds=2, warm_up=5),
             tolerances={"loss": 1e-3, "gradient norm": 1e-2},
